@@ -1,0 +1,88 @@
+"""The catalogue of shipped models: models/index.json. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from nccli.errors import ModelError, UnsupportedError
+
+DEFAULT_MODEL = "s"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model.
+
+    Attributes:
+        name: what `--model` takes.
+        id: number in the file header, never reused.
+        file: weights file in the models folder.
+        sha256: of that file, hexadecimal.
+        about: one line for people.
+    """
+
+    name: str
+    id: int
+    file: str
+    sha256: str
+    about: str
+
+    @property
+    def tag(self) -> bytes:
+        """The 4 bytes that name these weights in a file header."""
+        return bytes.fromhex(self.sha256[:8])
+
+
+def models_folder() -> Path:
+    """The folder of weights: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "models", here.parent / "models"):
+        if (folder / "index.json").is_file():
+            return folder
+    raise ModelError("the models folder is missing: reinstall ncc")
+
+
+@lru_cache(maxsize=1)
+def entries() -> tuple[Entry, ...]:
+    """Every model of the catalogue, newest of a name first."""
+    path = models_folder() / "index.json"
+    try:
+        return tuple(Entry(**item) for item in json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+
+
+def model_path(entry: Entry) -> Path:
+    """Where the weights of `entry` are."""
+    path = models_folder() / entry.file
+    if not path.is_file():
+        raise ModelError(f"weights {entry.file} of model {entry.name!r} are missing: reinstall ncc")
+    return path
+
+
+def find(name: str) -> Entry:
+    """The newest model of that name."""
+    for entry in entries():
+        if entry.name == name:
+            return entry
+    known = ", ".join(sorted({e.name for e in entries()}))
+    raise ModelError(f"no model named {name!r}; there are: {known}")
+
+
+def find_for_file(model_id: int, tag: bytes) -> Entry:
+    """The model that wrote a file."""
+    for entry in entries():
+        if entry.id == model_id and entry.tag == tag:
+            return entry
+    raise UnsupportedError(
+        f"the file needs model {model_id} with weights {tag.hex()}, which this program lacks"
+    )
+
+
+def verify(entry: Entry) -> bool:
+    """Whether the weights file has the catalogue's checksum."""
+    return hashlib.sha256(model_path(entry).read_bytes()).hexdigest() == entry.sha256

@@ -1,0 +1,279 @@
+"""The coding schedule: the order in which symbols are sent and the parameters of each group.
+
+Written once. An encoder walks it with a `Sender`, a decoder with a `Receiver`; both see the same
+integers on every machine. Source: docs/FORMAT.md sections 6 to 8.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nccli.entropy import IntArray, SymbolCoder, SymbolDecoder, Tables
+from nccli.errors import FormatError
+from nccli.layers import ACTIVATION_LIMIT
+from nccli.model import HYPER_STRIDE, LATENT_STRIDE, first_pass_mask
+from nccli.quantize import (
+    LATENT_BITS,
+    LOWEST_LOG2_RATIO,
+    MANTISSA_BITS,
+    ROWS_PER_OCTAVE,
+    STEP_UNIT,
+    STEP_Z_CHOICES,
+    interpolate_anchors,
+)
+from nccli.rate import FIRST_ANCHOR
+from nccli.weights import ImageWeights
+
+BAND_ROWS = 64
+"""Latent rows per group of symbols: 1024 pixel rows, which bounds the memory of large pictures."""
+
+LATENT_LIMIT = 2.0**30
+"""Largest magnitude of a fixed-point latent."""
+
+HYPER_HALO = 2
+"""Rows of z beyond a band that its features depend on."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sizes of the latents of a picture."""
+
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, height: int, width: int) -> Grid:
+        """The grid of a picture of this many pixels."""
+        return cls(-(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE))
+
+    @property
+    def hyper(self) -> tuple[int, int]:
+        """Height and width of z."""
+        return -(-self.height // HYPER_STRIDE), -(-self.width // HYPER_STRIDE)
+
+    def bands(self) -> list[tuple[int, int]]:
+        """First and past-the-end latent row of every band."""
+        tops = range(0, self.height, BAND_ROWS)
+        return [(top, min(top + BAND_ROWS, self.height)) for top in tops]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where on the rate axis a picture is coded; fields as in `container.Header`."""
+
+    rate: int
+    step_y: int
+    step_z: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """One pass over one band: n positions of M channels.
+
+    Attributes:
+        rows: first and past-the-end latent row.
+        mask: (rows, width) positions of this pass.
+        means: (M, n) fixed point, float64.
+        log2_steps: (M,) 1/64 octave.
+        steps: (M,) the same as fixed-point step sizes, float64.
+        indexes: (M, n) table rows, uint8; 0 means not coded.
+    """
+
+    rows: tuple[int, int]
+    mask: Tensor
+    means: Tensor
+    log2_steps: Tensor
+    steps: Tensor
+    indexes: Tensor
+
+
+class Driver(Protocol):
+    """What the schedule asks of an encoder or a decoder."""
+
+    def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
+        """Symbols of z, (n,), coded with the given table rows."""
+
+    def latents(self, group: Group) -> Tensor:
+        """Symbols of one group of y, (M, n) float64 integers."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk of the schedule leaves behind.
+
+    Attributes:
+        y_hat: (M, h, w) fixed point, int32.
+        checksum: CRC-32 of all symbols of y.
+    """
+
+    y_hat: Tensor
+    checksum: int
+
+
+def code_hyper(weights: ImageWeights, grid: Grid, step_z: int, driver: Driver) -> IntArray:
+    """Code z: channel by channel, rows then columns. Returns symbols (channels, hz, wz)."""
+    channels = weights.config.hyper_channels
+    height, width = grid.hyper
+    indexes = np.repeat(np.arange(channels) + step_z * channels, height * width)
+    return driver.hyper(weights.z_tables, indexes).reshape(channels, height, width)
+
+
+def symbols_checksum(symbols: IntArray, start: int = 0) -> int:
+    """CRC-32 of symbols as little-endian 32-bit integers."""
+    return zlib.crc32(np.ascontiguousarray(symbols, "<i4").tobytes(), start)
+
+
+class Features:
+    """Output of h_s for any band of rows, from the symbols of z; kept when the picture is small."""
+
+    def __init__(self, weights: ImageWeights, grid: Grid, z_symbols: IntArray, step_z: int) -> None:
+        step = round(2 ** (STEP_Z_CHOICES[step_z] + LATENT_BITS))
+        z_hat = torch.from_numpy(z_symbols.astype(np.float64)).to(weights.device)[None] * step
+        self._z_hat = z_hat.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        self._network, self._grid = weights.network, grid
+        self._kept: dict[int, Tensor] | None = {} if len(grid.bands()) <= 2 else None
+
+    def band(self, top: int, bottom: int) -> Tensor:
+        """Features (1, c, bottom - top, w) of latent rows top..bottom; top is a multiple of 4."""
+        if self._kept is not None and top in self._kept:
+            return self._kept[top]
+        first = max(top // HYPER_STRIDE - HYPER_HALO, 0)
+        last = -(-bottom // HYPER_STRIDE) + HYPER_HALO
+        skip = top - first * HYPER_STRIDE
+        height = skip + bottom - top
+        features = self._network.features(self._z_hat[:, :, first:last], height, self._grid.width)
+        features = features[:, :, skip:]
+        if self._kept is not None:
+            self._kept[top] = features
+        return features
+
+
+class _Steps:
+    """The step field of one setting."""
+
+    def __init__(self, weights: ImageWeights, setting: Setting) -> None:
+        log2 = interpolate_anchors(weights.gain, setting.rate) + setting.step_y
+        octave, part = np.divmod(log2, STEP_UNIT)
+        mantissa = weights.power[part].astype(np.float64)
+        size = np.ldexp(mantissa, octave + LATENT_BITS - MANTISSA_BITS)
+        self.log2_steps = torch.from_numpy(log2).to(weights.device)
+        self.steps = torch.from_numpy(size).to(weights.device)
+
+
+def dequantise(symbols: Tensor, group: Group) -> Tensor:
+    """y_hat = mean + symbol * step, rounded to fixed point: (M, n) int32."""
+    y_hat = torch.floor(symbols * group.steps[:, None] + 0.5) + group.means
+    return y_hat.clamp_(-LATENT_LIMIT, LATENT_LIMIT).to(torch.int32)
+
+
+def code_latents(
+    weights: ImageWeights, grid: Grid, features: Features, setting: Setting, driver: Driver
+) -> Walk:
+    """Code y: all bands of the first pass, then all bands of the second."""
+    steps = _Steps(weights, setting)
+    y_hat = torch.zeros(weights.config.M, grid.height, grid.width, dtype=torch.int32, device=weights.device)
+    checksum = 0
+    for number in range(2):
+        for rows in grid.bands():
+            group = _group(weights, features, setting, steps, y_hat, number, rows)
+            symbols = driver.latents(group)
+            checksum = symbols_checksum(symbols.to(torch.int32).cpu().numpy(), checksum)
+            y_hat[:, rows[0] : rows[1]][:, group.mask] = dequantise(symbols, group)
+    return Walk(y_hat, checksum)
+
+
+def _group(
+    weights: ImageWeights,
+    features: Features,
+    setting: Setting,
+    steps: _Steps,
+    y_hat: Tensor,
+    number: int,
+    rows: tuple[int, int],
+) -> Group:
+    """Parameters of pass `number` over one band, from what has been coded before."""
+    top, bottom = rows
+    even = first_pass_mask(bottom - top, y_hat.shape[2], y_hat.device)
+    mask = even if number == 0 else ~even
+    chosen = features.band(top, bottom)[:, :, mask][:, :, None]
+    rate = chosen.new_full((1, 1, 1, chosen.shape[-1]), setting.rate - FIRST_ANCHOR)
+    network = weights.network
+    if number == 0:
+        output = network.first(chosen, rate)
+    else:
+        around = _context(weights, y_hat, rows)[:, :, mask][:, :, None]
+        output = network.second(chosen, rate, around)
+    means, log2_scales = output[0, :, 0].chunk(2)
+    ratio = torch.floor(log2_scales / 2 ** (LATENT_BITS - 6)) - steps.log2_steps[:, None]
+    width = STEP_UNIT // ROWS_PER_OCTAVE
+    row = torch.floor((ratio - LOWEST_LOG2_RATIO * STEP_UNIT + width // 2) / width)
+    indexes = row.clamp_(0, weights.y_tables.rows - 1).to(torch.uint8)
+    return Group(rows, mask, means, steps.log2_steps, steps.steps, indexes)
+
+
+def _context(weights: ImageWeights, y_hat: Tensor, rows: tuple[int, int]) -> Tensor:
+    """Context of a band from its first-pass latents and those of the rows next to it."""
+    top, bottom = rows
+    first, last = max(top - 1, 0), min(bottom + 1, y_hat.shape[1])
+    part = y_hat[None, :, first:last].double().clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+    around = weights.network.around(part)
+    return around[:, :, top - first : bottom - first]
+
+
+CHECKS_BYTES = 3
+"""In front of the stream: 1 byte of the checksum of z, 2 of that of y."""
+
+
+def pack_latents(hyper_checksum: int, checksum: int, stream: bytes) -> bytes:
+    """Payload of a latents section."""
+    return bytes([hyper_checksum & 0xFF]) + (checksum & 0xFFFF).to_bytes(2, "little") + stream
+
+
+def receive(weights: ImageWeights, grid: Grid, setting: Setting, payload: bytes) -> Tensor:
+    """Decode the payload of a latents section: y_hat (M, h, w), fixed point.
+
+    Raises:
+        FormatError: the payload is not what an encoder with these weights would write.
+    """
+    if len(payload) < CHECKS_BYTES:
+        raise FormatError("latents", found=f"{len(payload)} bytes")
+    coder = SymbolDecoder(payload[CHECKS_BYTES:])
+    receiver = Receiver(weights.y_tables, coder)
+    z_symbols = code_hyper(weights, grid, setting.step_z, receiver)
+    if symbols_checksum(z_symbols) & 0xFF != payload[0]:
+        raise FormatError("checksum of the decoded hyper-latents does not match")
+    features = Features(weights, grid, z_symbols, setting.step_z)
+    walk = code_latents(weights, grid, features, setting, receiver)
+    coder.finish()
+    if walk.checksum & 0xFFFF != int.from_bytes(payload[1:CHECKS_BYTES], "little"):
+        raise FormatError("checksum of the decoded latents does not match")
+    return walk.y_hat
+
+
+class Receiver:
+    """Decoder side of the schedule."""
+
+    def __init__(self, tables: Tables, coder: SymbolDecoder) -> None:
+        self._tables, self._coder = tables, coder
+
+    def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
+        return self._coder.code(tables, indexes, indexes)
+
+    def latents(self, group: Group) -> Tensor:
+        return code_group(self._tables, self._coder, group, torch.zeros_like(group.means))
+
+
+def code_group(tables: Tables, coder: SymbolCoder, group: Group, symbols: Tensor) -> Tensor:
+    """Pass the coded symbols of a group through a coder; those of row 0 are zero and not sent."""
+    indexes = group.indexes.cpu().numpy().reshape(-1)
+    values = symbols.to(torch.int32).cpu().numpy().reshape(-1)
+    sent = np.flatnonzero(indexes)
+    result = np.zeros(len(indexes), np.float64)
+    result[sent] = coder.code(tables, indexes[sent], values[sent])
+    return torch.from_numpy(result.reshape(tuple(group.means.shape))).to(group.means.device)

@@ -1,0 +1,148 @@
+"""Encoder side of the schedule: choose symbols, then send or price them.
+
+Nothing here is normative: a decoder accepts any choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nccli.coding import (
+    CHECKS_BYTES,
+    Features,
+    Grid,
+    Group,
+    Setting,
+    Walk,
+    code_group,
+    code_hyper,
+    code_latents,
+    pack_latents,
+    symbols_checksum,
+)
+from nccli.entropy import SHRINK_REACH, IntArray, SymbolCoder, SymbolEncoder, Tables
+from nccli.model import PIXEL_SCALE
+from nccli.quantize import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors, step_z_index
+from nccli.rate import rate_to_lambda
+from nccli.weights import ImageWeights
+
+SYMBOL_LIMIT = 2.0**30
+
+FLUSH_BYTES = 2.5
+"""What the range coder adds to the information content, on average."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the analysis makes of a picture, once for all rates.
+
+    Attributes:
+        grid: latent sizes.
+        y: (M, h, w) float32.
+        z: (channels, hz, wz) float32.
+    """
+
+    grid: Grid
+    y: Tensor
+    z: Tensor
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A coded picture before it is put in a container.
+
+    Attributes:
+        setting: where on the rate axis.
+        payload: checksums and range-coded symbols, the latents section.
+        y_hat: (M, h, w) fixed point, int32, as the decoder will have it.
+    """
+
+    setting: Setting
+    payload: bytes
+    y_hat: Tensor
+
+
+class CostCounter:
+    """A `SymbolCoder` that adds up bits instead of writing them."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
+        start = tables.starts[indexes].astype(np.int64)
+        escape = tables.starts[indexes.astype(np.int64) + 1] - 1
+        place = start + (symbols.astype(np.int64) - tables.lowest[indexes])
+        outside = (place < start) | (place >= escape)
+        self.bits += float(tables.costs[np.where(outside, escape, place)].sum(dtype=np.float64))
+        if outside.any():
+            folded = 2 * np.abs(symbols[outside].astype(np.float64)) + 1
+            self.bits += float((2 + 8 * np.ceil(np.log2(folded) / 8)).sum())
+        return symbols
+
+
+class Sender:
+    """Quantises latents group by group and passes the symbols to a coder."""
+
+    def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> None:
+        self._weights, self._latents, self._coder = weights, latents, coder
+        self._step_z = 2.0 ** STEP_Z_CHOICES[setting.step_z]
+        lmbda = rate_to_lambda(setting.rate)
+        self._distortion = lmbda * 255**2 / 3 * (weights.spread.double() / PIXEL_SCALE) ** 2
+
+    def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
+        symbols = torch.round(self._latents.z.double() / self._step_z).reshape(-1)
+        limited = symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).to(torch.int32).cpu().numpy()
+        return self._coder.code(tables, indexes, limited)
+
+    def latents(self, group: Group) -> Tensor:
+        top, bottom = group.rows
+        y = self._latents.y[:, top:bottom][:, group.mask].double() * 2**LATENT_BITS
+        scaled = (y - group.means) / group.steps[:, None]
+        symbols = torch.round(scaled).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+        symbols = self._shrink(scaled, symbols, group)
+        return code_group(self._weights.y_tables, self._coder, group, symbols)
+
+    def _shrink(self, scaled: Tensor, symbols: Tensor, group: Group) -> Tensor:
+        """Move a symbol one towards zero where the bits saved outweigh the error added.
+
+        The synthesis is close to orthonormal, so the error of a latent is that of the pixels.
+        """
+        size = symbols.abs()
+        excess = 2 * (scaled.abs() - size) + 1
+        price = self._distortion * (group.steps / 2**LATENT_BITS) ** 2
+        saved = torch.from_numpy(self._weights.y_tables.shrink_savings).to(size.device)
+        bits = saved[group.indexes.long(), size.clamp_max(SHRINK_REACH).long()]
+        symbols = torch.where(excess * price[:, None] < bits, symbols - symbols.sign(), symbols)
+        return symbols * (group.indexes > 0)
+
+
+def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:
+    """Code latents into the payload of a latents section. Source: docs/FORMAT.md section 6."""
+    coder = SymbolEncoder()
+    walk, hyper_checksum = _walk(weights, latents, setting, coder)
+    return Stream(setting, pack_latents(hyper_checksum, walk.checksum, coder.finish()), walk.y_hat)
+
+
+def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[float, Tensor]:
+    """Bytes that `send` would use, within a few, without coding; and y_hat."""
+    counter = CostCounter()
+    walk, _ = _walk(weights, latents, setting, counter)
+    return CHECKS_BYTES + counter.bits / 8 + FLUSH_BYTES, walk.y_hat
+
+
+def _walk(weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
+    sender = Sender(weights, latents, setting, coder)
+    z_symbols = code_hyper(weights, latents.grid, setting.step_z, sender)
+    features = Features(weights, latents.grid, z_symbols, setting.step_z)
+    walk = code_latents(weights, latents.grid, features, setting, sender)
+    return walk, symbols_checksum(z_symbols)
+
+
+def default_step_z(weights: ImageWeights, rate: int) -> int:
+    """The z step that the model was trained with at this rate."""
+    log2 = int(interpolate_anchors(weights.step_z[:, None], rate)[0])
+    return step_z_index(log2 / STEP_UNIT)

@@ -1,0 +1,205 @@
+"""The entropy coder seam: integer symbols and table rows <-> bytes.
+
+The only module that knows constriction. Tables are integer frequencies that sum to 2^24, and
+are handed over so that constriction codes with exactly those. Source: docs/FORMAT.md section 9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from nccli.errors import FormatError
+
+PRECISION = 24
+TOTAL = 1 << PRECISION
+WORD_BYTES = 4
+ESCAPE_BITS = 10
+"""The least that an escape can cost: no valid stream holds more escapes than fit."""
+
+SHRINK_REACH = 16
+"""Magnitudes from here on save nothing worth knowing when reduced by one."""
+
+IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Integer frequency tables, one row per distribution; the last entry of a row is its escape.
+
+    Attributes:
+        frequencies: all rows end to end, int32, each row at least 2 entries >= 1 summing to 2^24.
+        starts: (rows + 1,) where each row begins.
+        lowest: (rows,) the symbol of a row's first entry.
+    """
+
+    frequencies: IntArray
+    starts: IntArray
+    lowest: IntArray
+
+    def row(self, index: int) -> IntArray:
+        """Frequencies of one row, escape last."""
+        return self.frequencies[self.starts[index] : self.starts[index + 1]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.lowest)
+
+    @cached_property
+    def models(self) -> list[Any]:
+        """constriction's model of each row.
+
+        Its constructor adds one to every entry after scaling the rest to 2^24 - n; handing over
+        frequency - 1 makes that scale exactly one.
+        """
+        return [_model(self.row(i)) for i in range(self.rows)]
+
+    @cached_property
+    def costs(self) -> NDArray[np.float32]:
+        """Bits of every entry, aligned with `frequencies`."""
+        return (PRECISION - np.log2(self.frequencies)).astype(np.float32)
+
+    @cached_property
+    def shrink_savings(self) -> NDArray[np.float32]:
+        """(rows, SHRINK_REACH + 1): bits that moving a symbol of this magnitude one towards 0 saves."""
+        savings = np.zeros((self.rows, SHRINK_REACH + 1), np.float32)
+        for row in range(self.rows):
+            costs = self.costs[self.starts[row] : self.starts[row + 1] - 1]
+            centre = -int(self.lowest[row])
+            reach = min(SHRINK_REACH - 1, centre, len(costs) - 1 - centre)
+            savings[row, 1 : reach + 1] = np.diff(costs[centre : centre + reach + 1])
+        return savings
+
+    def check(self) -> None:
+        """Raise ValueError unless every row is a valid distribution."""
+        if (
+            len(self.starts) != self.rows + 1
+            or self.starts[0] != 0
+            or self.starts[-1] != len(self.frequencies)
+        ):
+            raise ValueError("table rows do not tile the frequencies")
+        if (np.diff(self.starts) < 2).any() or (self.frequencies < 1).any():
+            raise ValueError("a table row is too short or has an impossible entry")
+        if (np.add.reduceat(self.frequencies.astype(np.int64), self.starts[:-1]) != TOTAL).any():
+            raise ValueError("a table row does not sum to 2^24")
+
+
+def _model(frequencies: IntArray) -> Any:
+    return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
+
+
+_LENGTH = _model(np.full(4, TOTAL // 4))
+_BYTE = _model(np.full(256, TOTAL // 256))
+
+
+class SymbolCoder(Protocol):
+    """One direction of the coder: the schedule calls it without knowing which."""
+
+    def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
+        """Code one group: symbols (n,) with table rows (n,); returns the symbols. Decoders ignore `symbols`."""
+
+
+def _segments(indexes: IntArray, rows: int) -> tuple[IntArray, list[tuple[int, int, int]]]:
+    """Stable order by table row, and (row, start, end) of each row that occurs."""
+    order = np.argsort(indexes, kind="stable")
+    counts = np.bincount(indexes, minlength=rows)
+    ends = np.cumsum(counts)
+    present = np.flatnonzero(counts)
+    return order, [(int(r), int(ends[r] - counts[r]), int(ends[r])) for r in present]
+
+
+class SymbolEncoder:
+    """Encodes groups of symbols into one range-coded stream."""
+
+    def __init__(self) -> None:
+        self._encoder = constriction.stream.queue.RangeEncoder()
+
+    def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
+        order, segments = _segments(indexes, tables.rows)
+        ordered = symbols[order]
+        for row, start, end in segments:
+            escape = int(tables.starts[row + 1] - tables.starts[row]) - 1
+            values = ordered[start:end].astype(np.int64) - int(tables.lowest[row])
+            outside = (values < 0) | (values >= escape)
+            entries = np.where(outside, escape, values).astype(np.int32)
+            self._encoder.encode(entries, tables.models[row])
+            if outside.any():
+                self._escapes(ordered[start:end][outside])
+        return symbols
+
+    def _escapes(self, values: IntArray) -> None:
+        """Each value as zigzag: the number of bytes less one, then the bytes, low byte first."""
+        for value in values.astype(np.int64).tolist():
+            folded = 2 * value if value >= 0 else -2 * value - 1
+            length = max((folded.bit_length() + 7) // 8, 1)
+            if length > 4:
+                raise ValueError(f"symbol {value} does not fit 32 bits")
+            data = np.frombuffer(folded.to_bytes(length, "little"), np.uint8)
+            self._encoder.encode(np.array([length - 1], np.int32), _LENGTH)
+            self._encoder.encode(data.astype(np.int32), _BYTE)
+
+    def finish(self) -> bytes:
+        """The stream so far, without trailing zero bytes, which a decoder assumes."""
+        return bytes(self._encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
+
+
+class SymbolDecoder:
+    """Decodes what `SymbolEncoder` wrote, given the same tables and indexes.
+
+    Raises:
+        FormatError: the stream is not one that the encoder could have written.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        stream = stream.rstrip(b"\0")
+        stream += bytes(-len(stream) % WORD_BYTES)
+        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(stream, "<u4").astype(np.uint32))
+        self._escapes_left = len(stream) * 8 // ESCAPE_BITS + 1
+
+    def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
+        order, segments = _segments(indexes, tables.rows)
+        ordered = np.zeros(len(indexes), np.int32)
+        for row, start, end in segments:
+            escape = int(tables.starts[row + 1] - tables.starts[row]) - 1
+            entries = self._decode(tables.models[row], end - start)
+            values = entries + np.int32(tables.lowest[row])
+            outside = np.flatnonzero(entries == escape)
+            if len(outside):
+                values[outside] = self._escapes(len(outside))
+            ordered[start:end] = values
+        decoded = np.empty_like(ordered)
+        decoded[order] = ordered
+        return decoded
+
+    def _decode(self, model: Any, count: int) -> NDArray[np.int32]:
+        """Everything that the library may raise on bad data becomes a FormatError."""
+        try:
+            return np.asarray(self._decoder.decode(model, count), np.int32)
+        except (ValueError, AssertionError) as error:
+            raise FormatError("latents are not decodable") from error
+        except BaseException as error:
+            if type(error).__name__ == "PanicException":
+                raise FormatError("latents are not decodable") from error
+            raise
+
+    def _escapes(self, count: int) -> list[int]:
+        self._escapes_left -= count
+        if self._escapes_left < 0:
+            raise FormatError("latents", found="more escapes than the stream can hold")
+        values = []
+        for _ in range(count):
+            length = int(self._decode(_LENGTH, 1)[0]) + 1
+            data = self._decode(_BYTE, length).astype(np.uint8).tobytes()
+            folded = int.from_bytes(data, "little")
+            values.append(folded >> 1 if folded % 2 == 0 else -(folded + 1 >> 1))
+        return values
+
+    def finish(self) -> None:
+        """Check that the stream is used up."""
+        if not self._decoder.maybe_exhausted():
+            raise FormatError("latents", found="data after the last symbol")

@@ -1,0 +1,158 @@
+"""Network building blocks, and their exact integer counterparts for the entropy path."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nccli.quantize import LATENT_BITS
+from nccli.rate import NUM_ANCHORS
+
+LEAK = 0.125
+"""Negative slope; a power of two, so that integer layers can apply it exactly."""
+
+WEIGHT_LIMIT = 2**20
+"""Largest magnitude of an integer weight."""
+
+ACTIVATION_LIMIT = 2**21
+"""Largest magnitude of an integer activation: +-512 with 12 fractional bits."""
+
+EXACT_LIMIT = 2**53
+"""Integers below this magnitude are exact in float64, whatever the order of the sums."""
+
+
+def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
+    """A 1x1 convolution."""
+    return nn.Conv2d(c_in, c_out, 1)
+
+
+class SignalConv(nn.Conv2d):
+    """A 1x1 convolution that stays in float32 under autocast: the signal itself passes through it."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+class Activation(nn.Module):
+    """Leaky ReLU with slope `LEAK`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, LEAK)
+
+
+class Block(nn.Module):
+    """Residual depthwise-separable convolution, then a residual gated 1x1 feed-forward.
+
+    Both branches end in a layer that starts at zero, so an untrained block is the identity.
+    With `gated`, each branch is scaled per channel by a gate interpolated along the rate axis.
+    """
+
+    def __init__(self, channels: int, gated: bool) -> None:
+        super().__init__()
+        self.mix_in = pointwise(channels, channels)
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.mix_out = pointwise(channels, channels)
+        self.feed_in = pointwise(channels, 2 * channels)
+        self.feed_out = pointwise(channels, channels)
+        for layer in (self.mix_out, self.feed_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(cast(Tensor, layer.bias))
+        self.gates = nn.Parameter(torch.ones(NUM_ANCHORS, 2, channels)) if gated else None
+
+    def forward(self, x: Tensor, anchors: Tensor | None = None) -> Tensor:
+        """x: (b, c, h, w); anchors: (b, NUM_ANCHORS) rate weights, needed when gated."""
+        branch = self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), LEAK)))
+        mix_gate, feed_gate = self._gates(anchors)
+        x = x + (branch if mix_gate is None else branch * mix_gate)
+        value, control = self.feed_in(x).chunk(2, dim=1)
+        branch = self.feed_out(value * torch.sigmoid(control))
+        x = x + (branch if feed_gate is None else branch * feed_gate)
+        return x
+
+    def _gates(self, anchors: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if self.gates is None or anchors is None:
+            return None, None
+        gates = torch.einsum("ba,agc->bgc", anchors, self.gates)[..., None, None]
+        return gates[:, 0], gates[:, 1]
+
+
+class IntegerActivation(nn.Module):
+    """`Activation` on integers: the negative side is divided by eight, rounded down."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(x, torch.floor(x * LEAK))
+
+
+class IntegerConv2d(nn.Module):
+    """A stride-1 convolution on integers held in float64, exact on every machine.
+
+    Weights are integers with a power-of-two scale per output channel. Inputs and outputs are
+    fixed point with `LATENT_BITS` fractional bits, clamped to `ACTIVATION_LIMIT`. Construction
+    proves that every partial sum stays below 2^53.
+
+    Source: docs/FORMAT.md section 7.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+    kernel: Tensor
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+        """weight: int32 (c_out, c_in, k, k); bias: int64 (c_out,); shift: int32 (c_out,)."""
+        super().__init__()
+        bound = weight.double().abs().flatten(1).sum(1) * ACTIVATION_LIMIT + bias.double().abs()
+        if float(bound.max()) >= EXACT_LIMIT:
+            raise ValueError(f"integer layer may reach {float(bound.max()):.3g}, beyond 2^53")
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self.register_buffer("shift", shift)
+        exact = {
+            "kernel": weight.double(),
+            "offset": bias.double()[:, None, None],
+            "scale": torch.pow(2.0, -shift.double())[:, None, None],
+        }
+        for name, value in exact.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    def from_float(cls, conv: nn.Conv2d) -> IntegerConv2d:
+        """Quantise a float convolution; the rounding half is folded into the bias."""
+        weight = conv.weight.detach().double().cpu()
+        peak = weight.abs().flatten(1).amax(1).clamp_min(2.0**-20)
+        shift = torch.floor(torch.log2((WEIGHT_LIMIT - 1) / peak)).to(torch.int32)
+        scale = torch.pow(2.0, shift.double())
+        integer = torch.round(weight * scale[:, None, None, None]).to(torch.int32)
+        bias = cast(Tensor, conv.bias).detach().double().cpu() * scale * 2**LATENT_BITS
+        return cls(integer, torch.round(bias + scale / 2).to(torch.int64), shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = self.weight.shape[-1]
+        if size == 1:
+            total = torch.matmul(self.kernel[:, :, 0, 0], x.flatten(2)).reshape(len(x), -1, *x.shape[2:])
+        else:
+            total = F.conv2d(x, self.kernel, padding=size // 2)
+        total = torch.floor((total + self.offset) * self.scale)
+        return total.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+
+def to_integer(network: nn.Module) -> nn.Module:
+    """A copy of `network` whose convolutions and activations are their integer counterparts."""
+    network = copy.deepcopy(network)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d):
+                setattr(parent, name, IntegerConv2d.from_float(child))
+            elif isinstance(child, Activation):
+                setattr(parent, name, IntegerActivation())
+    return network.eval()

@@ -1,0 +1,1 @@
+"""The training program; nothing outside it imports it."""

@@ -1,0 +1,104 @@
+"""`python -m nccli.train image ...`: train the shipped networks. Needs torch, numpy, Pillow, safetensors."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from nccli.model import CONFIGS
+from nccli.train import data
+from nccli.train.loop import Plan, Trainer, train
+
+EXAMPLE = """examples:
+  python -m nccli.train image photos/ shards/*.tar --minutes 120 -o runs/s
+  python -m nccli.train image photos/ --size m --device cuda --bf16 --batch 64 --crop 256 -o runs/m
+  python -m nccli.train export runs/s --name s -o models/
+  python -m nccli.train evaluate kodak/ --model s --anchor mbt2018-mean.json
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the training program."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nccli.train", epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    image = commands.add_parser("image", help="train the image model; resumes RUN if it has a checkpoint")
+    image.add_argument("data", nargs="+", type=Path, help="folders, tar shards or images")
+    image.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
+    image.add_argument("--size", choices=sorted(CONFIGS), default=Plan.size)
+    image.add_argument("--minutes", type=float, default=Plan.minutes, help="wall-clock budget")
+    image.add_argument("--batch", type=int, default=Plan.batch)
+    image.add_argument("--crop", type=int, default=Plan.crop, help="multiple of 64")
+    image.add_argument("--rate", type=float, default=Plan.rate, help="peak learning rate")
+    image.add_argument("--flat", type=float, default=Plan.flat, help="fraction before the cosine fall")
+    image.add_argument("--seed", type=int, default=Plan.seed)
+    image.add_argument("--bf16", action="store_true", help="transforms in bfloat16")
+    image.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    image.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all")
+    image.add_argument("--from", dest="start", type=Path, help="start from this checkpoint's weights")
+    image.add_argument("--save-minutes", type=float, default=5.0)
+    export = commands.add_parser("export", help="write a run's averaged weights as a model of the catalogue")
+    export.add_argument("run", type=Path, metavar="RUN")
+    export.add_argument("-o", "--out", type=Path, default=Path("models"), help="models folder")
+    export.add_argument("--name", required=True, help="what --model takes")
+    export.add_argument("--about", default="", help="one line for `ncc models`")
+    measure = commands.add_parser("evaluate", help="rate-distortion table of a model, from real files")
+    measure.add_argument("pictures", type=Path, help="folder of pictures")
+    measure.add_argument("--model", default="s")
+    measure.add_argument("--every", type=int, default=1, help="use every n-th picture")
+    measure.add_argument(
+        "--anchor", type=Path, action="append", default=[], help="JSON with bpp and psnr lists"
+    )
+    return parser
+
+
+def run_image(args: argparse.Namespace) -> None:
+    """Train, resuming the run folder's checkpoint when there is one."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    plan = Plan(
+        size=args.size,
+        minutes=args.minutes,
+        batch=args.batch,
+        crop=args.crop,
+        rate=args.rate,
+        flat=args.flat,
+        seed=args.seed,
+        bf16=args.bf16,
+    )
+    device = torch.device(args.device)
+    tiles = data.load_tiles(args.data, size=384, workers=max(args.threads, 2))
+    tiles, held = data.split(tiles)
+    args.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(plan, device)
+    checkpoint = args.out / "checkpoint.safetensors"
+    if checkpoint.exists():
+        trainer.load(checkpoint, restart=False)
+    elif args.start:
+        trainer.load(args.start, restart=True)
+    else:
+        trainer.start(tiles)
+    print(f"{len(tiles)} tiles, {len(held)} held for validation; step {trainer.progress.step}", flush=True)
+    train(trainer, tiles.to(device), held, args.out, args.save_minutes)
+
+
+def main() -> None:
+    """Entry point."""
+    args = build_parser().parse_args()
+    if args.command == "image":
+        run_image(args)
+    elif args.command == "export":
+        from nccli.train.export import publish
+
+        print(publish(args.run / "checkpoint.safetensors", args.out, args.name, args.about))
+    else:
+        from nccli.train.evaluate import evaluate
+
+        evaluate(args.pictures, args.model, args.anchor, args.every)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Training pictures: folders or tar shards of images -> one uint8 tensor of square tiles."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
+
+
+def _blobs(path: Path) -> Iterator[bytes]:
+    """Encoded images of a folder (sorted, recursive), a tar shard or a single file."""
+    if path.is_dir():
+        for item in sorted(path.rglob("*")):
+            if item.suffix.lower() in SUFFIXES or item.suffix == ".tar":
+                yield from _blobs(item)
+    elif path.suffix == ".tar":
+        with tarfile.open(path) as shard:
+            for member in shard:
+                stream = shard.extractfile(member)
+                if stream is not None and Path(member.name).suffix.lower() in SUFFIXES:
+                    yield stream.read()
+    else:
+        yield path.read_bytes()
+
+
+def _tiles(blob: bytes, size: int) -> list[np.ndarray]:
+    """Non-overlapping (3, size, size) tiles of one encoded image; none if it is too small or broken."""
+    try:
+        with Image.open(io.BytesIO(blob)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError):
+        return []
+    rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
+    return [
+        pixels[i * size : (i + 1) * size, j * size : (j + 1) * size].transpose(2, 0, 1)
+        for i in range(rows)
+        for j in range(columns)
+    ]
+
+
+def load_tiles(paths: list[Path], size: int, workers: int) -> Tensor:
+    """All tiles of all paths: uint8 (n, 3, size, size), in a fixed order."""
+    blobs = [blob for path in paths for blob in _blobs(path)]
+    with ThreadPoolExecutor(workers) as pool:
+        tiles = [tile for group in pool.map(lambda b: _tiles(b, size), blobs) for tile in group]
+    if not tiles:
+        raise ValueError(f"no image of at least {size}x{size} pixels in {[str(p) for p in paths]}")
+    stacked = np.empty((len(tiles), 3, size, size), np.uint8)
+    for i, tile in enumerate(tiles):
+        stacked[i] = tile
+    return torch.from_numpy(stacked)
+
+
+def split(tiles: Tensor) -> tuple[Tensor, Tensor]:
+    """Training and validation tiles: every fiftieth tile is kept for validation."""
+    held = torch.zeros(len(tiles), dtype=torch.bool)
+    held[::50] = True
+    return tiles[~held], tiles[held]
+
+
+def random_crops(tiles: Tensor, batch: int, size: int, generator: torch.Generator) -> Tensor:
+    """Random crops, flipped and transposed at random: float (batch, 3, size, size) in [0, 1]."""
+    span = tiles.shape[-1] - size + 1
+    picks = torch.randint(len(tiles), (batch,), generator=generator).tolist()
+    places = torch.randint(span, (batch, 2), generator=generator).tolist()
+    turns = torch.randint(2, (batch, 3), generator=generator).tolist()
+    crops = []
+    for pick, (top, left), (flip_h, flip_w, transpose) in zip(picks, places, turns, strict=True):
+        crop = tiles[pick, :, top : top + size, left : left + size]
+        crop = crop.flip(1) if flip_h else crop
+        crop = crop.flip(2) if flip_w else crop
+        crops.append(crop.transpose(1, 2) if transpose else crop)
+    return torch.stack(crops).float().div_(255)

@@ -1,0 +1,81 @@
+"""Export: averaged float weights -> integer entropy path, integer tables, a safetensors file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from nccli.catalogue import Entry
+from nccli.layers import IntegerConv2d, to_integer
+from nccli.model import CONFIGS, ImageModel
+from nccli.quantize import STEP_UNIT, power_table
+from nccli.tables import assemble, gaussian_rows, prior_tables
+from nccli.weights import save_weights, table_tensors
+
+SIGNAL_LAYERS = ("patch", "down", "up")
+"""Layers whose weights stay in float32: the whole signal passes through them."""
+
+
+def load_average(checkpoint: Path) -> ImageModel:
+    """The averaged weights of a checkpoint."""
+    with safe_open(checkpoint, "pt") as file:
+        plan = json.loads(file.metadata()["plan"])
+        state = {
+            k.removeprefix("average."): file.get_tensor(k) for k in file.keys() if k.startswith("average.")
+        }
+    model = ImageModel(CONFIGS[plan["size"]])
+    model.load_state_dict({k: v.float() for k, v in state.items()})
+    return model.eval().requires_grad_(False)
+
+
+def _float_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Half precision but for the signal layers."""
+    return {
+        f"{prefix}.{k}": v if k.split(".")[0] in SIGNAL_LAYERS else v.half()
+        for k, v in module.state_dict().items()
+    }
+
+
+def _integer_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Weights, biases and shifts of the integer network; its bounds are proved here."""
+    tensors = {}
+    for name, module in to_integer(network).named_modules():
+        if isinstance(module, IntegerConv2d):
+            for part in ("weight", "bias", "shift"):
+                tensors[f"entropy.{name}.{part}"] = getattr(module, part)
+    return tensors
+
+
+def export(checkpoint: Path, folder: Path, name: str) -> Path:
+    """Write the model file of a checkpoint and return its path."""
+    model = load_average(checkpoint)
+    tensors = _integer_tensors(model.entropy)
+    for part in ("g_a", "g_s", "h_a"):
+        tensors |= _float_tensors(getattr(model, part), part)
+    tensors |= {
+        "gain": torch.round(model.gain * STEP_UNIT).to(torch.int32),
+        "step_z": torch.round(model.step_z * STEP_UNIT).to(torch.int32),
+        "power": torch.from_numpy(power_table()).to(torch.int32),
+        "spread": model.spread,
+    }
+    tensors |= table_tensors(assemble(*gaussian_rows()), "y_tables")
+    tensors |= table_tensors(prior_tables(model.z_prior), "z_tables")
+    return save_weights(tensors, model.config, folder, name)
+
+
+def publish(checkpoint: Path, folder: Path, name: str, about: str) -> Path:
+    """Export into a models folder and put the model first in its catalogue, under a new id."""
+    path = export(checkpoint, folder, name)
+    index = folder / "index.json"
+    listed = json.loads(index.read_text()) if index.exists() else []
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    number = max((item["id"] for item in listed), default=0) + 1
+    entry = Entry(name=name, id=number, file=path.name, sha256=digest, about=about)
+    index.write_text(json.dumps([asdict(entry), *listed], indent=2) + "\n")
+    return path

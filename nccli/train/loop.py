@@ -1,0 +1,206 @@
+"""The training loop: scheduled against the clock, resumable, with averaged weights."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nccli.model import CONFIGS, ImageModel
+from nccli.train import data
+from nccli.train.klt import klt_start, linear_layers
+from nccli.train.loss import forward, random_log2_lambda, training_loss
+
+VALIDATION_LAMBDAS = (0.0015, 0.01, 0.06)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run's settings.
+
+    Attributes:
+        size: model size, a key of `CONFIGS`.
+        minutes: wall-clock budget; the learning rate is annealed to end with it.
+        batch: crops per step.
+        crop: side of a crop in pixels, a multiple of 64.
+        rate: peak learning rate.
+        flat: fraction of the budget at the peak rate before the cosine fall to 2 %.
+        warmup: steps of linear warm-up.
+        average: decay of the averaged weights per step.
+        seed: seed of crops and noise.
+        bf16: run the transforms in bfloat16.
+    """
+
+    size: str = "s"
+    minutes: float = 60.0
+    batch: int = 8
+    crop: int = 192
+    rate: float = 1e-3
+    flat: float = 0.35
+    warmup: int = 200
+    average: float = 0.999
+    seed: int = 1
+    bf16: bool = False
+
+
+@dataclass
+class Progress:
+    """Where a run stands: steps and images done, seconds used of the budget."""
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Model, averaged weights and optimiser of one run."""
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        self.plan = plan
+        self.device = device
+        self.progress = Progress()
+        self.model = ImageModel(CONFIGS[plan.size]).to(device)
+        self.average = ImageModel(CONFIGS[plan.size]).to(device)
+        slow = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
+        parameters = list(self.model.parameters())
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": [p for p in parameters if id(p) not in slow], "scale": 1.0},
+                {"params": [p for p in parameters if id(p) in slow], "scale": 0.1},
+            ],
+            lr=plan.rate,
+            fused=True,
+        )
+
+    def transforms(self) -> contextlib.AbstractContextManager[object]:
+        """The precision that g_a and g_s run in."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bf16)
+
+    def start(self, tiles: Tensor) -> None:
+        """Initialise a new run from the KLT of the tiles."""
+        klt_start(self.model, tiles)
+        self.average.load_state_dict(self.model.state_dict())
+
+    def learning_rate(self) -> float:
+        """Warm-up by steps, then flat, then a cosine to 2 % by the clock."""
+        used = self.progress.seconds / (self.plan.minutes * 60)
+        fall = min(max((used - self.plan.flat) / (1 - self.plan.flat), 0), 1)
+        scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall))
+        return self.plan.rate * scale * min((self.progress.step + 1) / self.plan.warmup, 1)
+
+    def step(self, x: Tensor) -> float:
+        """One optimiser step on x (b, 3, h, w); returns the loss."""
+        log2_lambda = random_log2_lambda(len(x), self.device)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate() * group["scale"]
+        loss = training_loss(forward(self.model, x, log2_lambda, self.transforms()), log2_lambda)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.progress.step += 1
+        self.progress.images += len(x)
+        self._update_average()
+        return loss.item()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.plan.average, self.progress.step / (self.progress.step + 10))
+        targets: list[Tensor] = list(self.average.parameters())
+        sources: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(targets, sources, 1 - decay)
+
+    @torch.no_grad()
+    def validate(self, tiles: Tensor) -> list[dict[str, float]]:
+        """Averaged weights on the central 256x256 of uint8 tiles: a row per validation lambda."""
+        rows = []
+        edge = (tiles.shape[-1] - 256) // 2
+        centre = tiles[..., edge : edge + 256, edge : edge + 256]
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            for lmbda in VALIDATION_LAMBDAS:
+                results = []
+                for x in torch.split(centre, 16):
+                    x = x.to(self.device).float() / 255
+                    log2_lambda = torch.full((len(x),), math.log2(lmbda), device=self.device)
+                    m = forward(self.average, x, log2_lambda, self.transforms())
+                    psnr = -10 * torch.log10(m.mse)
+                    results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective(log2_lambda))))
+                bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()
+                rows.append({"lmbda": lmbda, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective})
+        return rows
+
+    def save(self, path: Path) -> None:
+        """Everything needed to resume, as safetensors; replaced in one move."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for name, p in self.model.named_parameters():
+            state = self.optimiser.state.get(p, {})
+            tensors |= {f"adam.{name}.{k}": v for k, v in state.items()}
+        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        metadata = {"plan": json.dumps(asdict(self.plan)), "progress": json.dumps(asdict(self.progress))}
+        part = path.with_suffix(".part")
+        save_file(tensors, part, metadata)
+        part.replace(path)
+
+    def load(self, path: Path, restart: bool) -> None:
+        """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule."""
+        with safe_open(path, "pt") as file:
+            tensors = {k: file.get_tensor(k) for k in file.keys()}
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+        for prefix, module in (("model.", self.model), ("average.", self.average)):
+            state = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
+            module.load_state_dict(state)
+        if restart:
+            return
+        self.progress = progress
+        for name, p in self.model.named_parameters():
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            if f"adam.{name}.step" in tensors:
+                self.optimiser.state[p] = {k: tensors[f"adam.{name}.{k}"].to(p.device) for k in keys}
+                self.optimiser.state[p]["step"] = self.optimiser.state[p]["step"].float()
+
+
+def batches(tiles: Tensor, plan: Plan, seed: int) -> Iterator[Tensor]:
+    """Endless random crops on the tiles' device."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield data.random_crops(tiles, plan.batch, plan.crop, generator)
+
+
+def train(trainer: Trainer, tiles: Tensor, held: Tensor, out: Path, save_minutes: float) -> None:
+    """Run the plan to its end: log, validate and checkpoint every `save_minutes`."""
+    plan, progress = trainer.plan, trainer.progress
+    torch.manual_seed(plan.seed + progress.step)
+    last_clock = last_save = time.monotonic()
+    last_step, losses = progress.step, list[float]()
+    for x in batches(tiles, plan, plan.seed + progress.step):
+        losses.append(trainer.step(x))
+        clock = time.monotonic()
+        progress.seconds += clock - last_clock
+        last_clock = clock
+        done = progress.seconds >= plan.minutes * 60
+        if clock - last_save >= save_minutes * 60 or done:
+            speed = (progress.step - last_step) / (clock - last_save)
+            trainer.save(out / "checkpoint.safetensors")
+            row = asdict(progress) | {
+                "steps_per_second": speed,
+                "learning_rate": trainer.learning_rate(),
+                "train_loss": sum(losses) / len(losses),
+                "validation": trainer.validate(held),
+            }
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+            last_save, last_step, losses = time.monotonic(), progress.step, []
+        if done:
+            return
