@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
+import signal
 import sys
+import traceback as tracebacks
+import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import click
 
 from nccli import files
+from nccli.batch import NCC_SUFFIXES, PICTURE_SUFFIXES, leave, plan
 from nccli.catalogue import DEFAULT_MODEL, entries, find_for_file, model_path, verify
-from nccli.container import read_container
+from nccli.container import DEFAULT_MAX_PIXELS, read_container
 from nccli.errors import ExitCode, NccError, UnsupportedError, UsageError
-from nccli.rate import DEFAULT_QUALITY, LAMBDA_MAX, LAMBDA_MIN, quality_to_lambda
-from nccli.report import Printer, info_rows, print_info, print_models, report_rows
+from nccli.examples import COMPLETION_EXAMPLES, DECODE_EXAMPLES, ENCODE_EXAMPLES
+from nccli.jobs import Common, DecodeOptions, EncodeOptions, Job, Outcome
+from nccli.limits import parse_amount
+from nccli.rate import DEFAULT_QUALITY, LAMBDA_MAX, LAMBDA_MIN
+from nccli.report import Printer, Total, info_rows, print_info, print_models
+from nccli.work import Failure, Manner, work
 
-if TYPE_CHECKING:
-    from nccli.search import Target
-
-FORMAT_NAMES = ("png", "ppm", "jpg", "webp", "tiff")
-
-ENCODE_EXAMPLES = """
-\b
-Examples:
-  ncc encode photo.png                        writes photo.ncc
-  ncc encode photo.png --quality 70 -o small.ncc
-  ncc encode photo.png --lambda 0.005         the research knob
-  ncc encode photo.png --size 50000           at most 50,000 bytes
-  ncc encode photo.png --psnr 35              smallest file of 35 dB
-  cat photo.png | ncc encode - -o - > photo.ncc
-"""
-
-DECODE_EXAMPLES = """
-\b
-Examples:
-  ncc decode photo.ncc                        writes photo.png
-  ncc decode photo.ncc -o photo.jpg
-  ncc decode photo.ncc --reference photo.png  reports PSNR and MS-SSIM
-  cat photo.ncc | ncc decode - -o - | display
-"""
+FORMAT_NAMES = ("png", "ppm", "jpg", "webp", "tiff", "avif", "bmp")
+PATH = click.Path(allow_dash=True)
 
 
 def _version() -> str:
@@ -60,83 +46,81 @@ def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return apply
 
 
-machine_options = _options(
+def _flag(*names: str, help: str) -> Callable[[Any], Any]:
+    return click.option(*names, is_flag=True, help=help)
+
+
+input_options = _options(
+    click.argument("sources", metavar="IN...", nargs=-1, required=True, type=PATH),
+    click.option("-o", "--output", metavar="OUT", type=PATH, help="Output of a single input, - for stdout."),
+    click.option("--out-dir", metavar="DIR", type=PATH, help="Folder for the outputs. [default: beside IN]"),
+    _flag("--recursive", "-r", help="Descend into folders; --out-dir keeps their tree."),
+    click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes."
+    ),
+    _flag("--skip-existing", help="Skip inputs whose output is there already."),
+)
+
+common_options = _options(
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
         show_default=True,
         envvar="NCC_DEVICE",
-        help="Where the networks run.",
+        help="Where the networks run. [env: NCC_DEVICE]",
     ),
     click.option(
         "--threads",
         type=click.IntRange(min=1),
         envvar="NCC_THREADS",
-        help="CPU threads. [default: all cores]",
+        help="CPU threads of all workers together. [env: NCC_THREADS] [default: all cores]",
     ),
+    _flag("--no-alpha", help="Drop transparency."),
+    _flag("--strip", help="Drop ICC profile, EXIF and XMP."),
+    click.option("--max-pixels", metavar="N", help="Refuse larger pictures. [default: 134M]"),
+    click.option("--max-memory", metavar="BYTES", help="Refuse pictures that would need more, such as 2G."),
+    _flag("--force", "-f", help="Overwrite existing files."),
+    _flag("--json", "as_json", help="One JSON object per input on stdout."),
+    _flag("--quiet", "-q", help="Print nothing but errors."),
 )
 
-output_options = _options(
-    click.option("--json", "as_json", is_flag=True, help="One JSON object per input on stdout."),
-    click.option("--force", "-f", is_flag=True, help="Overwrite existing files."),
-    click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors."),
-)
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(_version(), prog_name="ncc")
 @click.option("--traceback", is_flag=True, help="Show where an error came from.")
 @click.pass_context
 def cli(context: click.Context, traceback: bool) -> None:
-    """ncc: a neural image codec. Files decode to the same symbols on every machine."""
+    """ncc: a neural image codec. Files decode to the same symbols on every machine.
+
+    Exit codes: 0 done, 1 a bug, 2 usage, 3 corrupt file, 4 unsupported version or model, 5 a picture
+    or file that cannot be read or written, 130 interrupted. Of several failures the first counts.
+    """
     context.obj = traceback
 
 
-def _limit_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def make_target(
-    pixels: int,
-    lmbda: float | None,
-    quality: float | None,
-    bpp: float | None,
-    size: int | None,
-    psnr: float | None,
-) -> Target:
-    """One rate option -> the target it stands for.
-
-    Raises:
-        UsageError: more than one is given, or a value is out of range.
-    """
-    from nccli.search import Target
-
-    given = [v for v in (lmbda, quality, bpp, size, psnr) if v is not None]
-    if len(given) > 1:
-        raise UsageError("give only one of --lambda, --quality, --bpp, --size, --psnr")
-    if psnr is not None:
-        return Target(psnr=psnr)
-    if size is not None:
-        return Target(size=size)
-    if bpp is not None:
-        return Target(size=int(bpp * pixels / 8))
-    if lmbda is not None:
-        return Target(lmbda=lmbda)
-    return Target(lmbda=quality_to_lambda(DEFAULT_QUALITY if quality is None else quality))
-
-
-def default_output(source: str, suffix: str) -> str:
-    """The input's path with another suffix; stdout for stdin."""
-    return source if source == "-" else str(Path(source).with_suffix(suffix))
+def _common(
+    device: str,
+    threads: int | None,
+    no_alpha: bool,
+    strip: bool,
+    max_pixels: str | None,
+    max_memory: str | None,
+    force: bool,
+) -> Common:
+    return Common(
+        device=device,
+        threads=threads,
+        force=force,
+        keep_alpha=not no_alpha,
+        keep_metadata=not strip,
+        max_pixels=parse_amount(max_pixels) if max_pixels else DEFAULT_MAX_PIXELS,
+        max_memory=parse_amount(max_memory) if max_memory else None,
+    )
 
 
 @cli.command(epilog=ENCODE_EXAMPLES)
-@click.argument("source", metavar="IN")
-@click.option("-o", "--output", metavar="OUT", help="Output file, - for stdout. [default: IN with .ncc]")
+@input_options
 @click.option(
     "--lambda",
     "lmbda",
@@ -152,86 +136,122 @@ def default_output(source: str, suffix: str) -> str:
 @click.option("--size", type=click.IntRange(min=1), help="At most this many bytes.")
 @click.option("--psnr", type=float, help="At least this PSNR in dB, in the smallest file.")
 @click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, envvar="NCC_MODEL", help="See `ncc models`."
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    envvar="NCC_MODEL",
+    help="See `ncc models`. [env: NCC_MODEL]",
 )
-@machine_options
-@output_options
+@click.option(
+    "--measure/--no-measure",
+    default=None,
+    help="Report PSNR and MS-SSIM. [default: for a single input, and with --json]",
+)
+@common_options
+@click.pass_obj
 def encode(
-    source: str,
+    trace: bool,
+    sources: tuple[str, ...],
     output: str | None,
+    out_dir: str | None,
+    recursive: bool,
+    jobs: int,
+    skip_existing: bool,
     lmbda: float | None,
     quality: float | None,
     bpp: float | None,
     size: int | None,
     psnr: float | None,
     model: str,
+    measure: bool | None,
     device: str,
     threads: int | None,
-    as_json: bool,
+    no_alpha: bool,
+    strip: bool,
+    max_pixels: str | None,
+    max_memory: str | None,
     force: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
-    """Compress the picture IN (- is stdin)."""
-    from nccli import media
-
-    output = output or default_output(source, ".ncc")
-    files.refuse_overwrite(output, force)
-    pixels = media.decode_picture(files.read_bytes(source), source)
-    target = make_target(pixels.shape[0] * pixels.shape[1], lmbda, quality, bpp, size, psnr)
-    from nccli.codec import encode_pixels
-
-    _limit_threads(threads)
-    encoded = encode_pixels(pixels, target, model, device, measure=as_json or not quiet)
-    files.write_bytes(output, encoded.data, force)
-    printer = Printer(as_json, quiet, stdout_busy=output == files.STREAM)
-    printer.result(report_rows(source, output, encoded.report), f"encoded {source}")
+    """Compress pictures: files, folders, patterns, or - for stdin."""
+    if sum(v is not None for v in (lmbda, quality, bpp, size, psnr)) > 1:
+        raise UsageError("give only one of --lambda, --quality, --bpp, --size, --psnr")
+    manner = Manner(output, out_dir, recursive, jobs, skip_existing, as_json, quiet)
+    todo = plan(sources, output, out_dir, recursive, PICTURE_SUFFIXES, ".ncc")
+    if measure is None:
+        measure = as_json or (len(todo) == 1 and not quiet)
+    common = _common(device, threads, no_alpha, strip, max_pixels, max_memory, force)
+    options = EncodeOptions(common, model, measure, lmbda, quality, bpp, size, psnr)
+    work(todo, options, manner, "encoded", trace, attempt)
 
 
 @cli.command(epilog=DECODE_EXAMPLES)
-@click.argument("source", metavar="IN")
-@click.option("-o", "--output", metavar="OUT", help="Output picture, - for stdout. [default: IN with .png]")
+@input_options
 @click.option(
-    "--format", "name", type=click.Choice(FORMAT_NAMES), help="Output format. [default: by OUT's suffix]"
+    "--format",
+    "name",
+    type=click.Choice(FORMAT_NAMES),
+    help="Output format. [default: by OUT's suffix, or png]",
 )
 @click.option(
-    "--reference", metavar="ORIGINAL", help="Compare with this picture and report PSNR and MS-SSIM."
+    "--reference",
+    metavar="ORIGINAL",
+    type=PATH,
+    help="Compare with this picture and report PSNR and MS-SSIM.",
 )
-@machine_options
-@output_options
+@common_options
+@click.pass_obj
 def decode(
-    source: str,
+    trace: bool,
+    sources: tuple[str, ...],
     output: str | None,
+    out_dir: str | None,
+    recursive: bool,
+    jobs: int,
+    skip_existing: bool,
     name: str | None,
     reference: str | None,
     device: str,
     threads: int | None,
-    as_json: bool,
+    no_alpha: bool,
+    strip: bool,
+    max_pixels: str | None,
+    max_memory: str | None,
     force: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
-    """Reconstruct the picture in the file IN (- is stdin)."""
-    from nccli import media
-
-    output = output or default_output(source, f".{name or 'png'}")
-    name = name or media.format_for(output)
-    files.refuse_overwrite(output, force)
-    data = files.read_bytes(source)
-    read_container(data)
-    original = media.decode_picture(files.read_bytes(reference), reference) if reference else None
-    from nccli.codec import decode_bytes
-
-    _limit_threads(threads)
-    decoded = decode_bytes(data, device, original)
-    files.write_bytes(output, media.encode_picture(decoded.pixels, name), force)
-    printer = Printer(as_json, quiet, stdout_busy=output == files.STREAM)
-    printer.result(report_rows(source, output, decoded.report), f"decoded {source}")
+    """Reconstruct the pictures in ncc files: files, folders, patterns, or - for stdin."""
+    manner = Manner(output, out_dir, recursive, jobs, skip_existing, as_json, quiet)
+    todo = plan(sources, output, out_dir, recursive, NCC_SUFFIXES, f".{name or 'png'}")
+    if reference and len(todo) > 1:
+        raise UsageError("--reference takes a single input")
+    common = _common(device, threads, no_alpha, strip, max_pixels, max_memory, force)
+    work(todo, DecodeOptions(common, name, reference), manner, "decoded", trace, attempt)
 
 
 @cli.command()
-@click.argument("source", metavar="FILE")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def info(source: str, as_json: bool) -> None:
-    """Show the header and sections of an ncc FILE without decoding it."""
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
+@click.pass_obj
+def info(trace: bool, sources: tuple[str, ...], as_json: bool) -> None:
+    """Show the header and sections of ncc files without decoding them."""
+    total = Total()
+    printer = Printer(as_json, trace=trace)
+    for source in sources:
+        result = attempt(lambda source=source: _info(source, as_json))  # type: ignore[misc]
+        if isinstance(result, Failure):
+            outcome = Outcome(
+                Job(source, ""), error=result.text, exit_code=result.exit_code, trace=result.trace
+            )
+            total.add(outcome)
+            printer.failure(outcome)
+    if total.exit_code:
+        raise SystemExit(total.exit_code)
+
+
+def _info(source: str, as_json: bool) -> None:
     container = read_container(files.read_bytes(source))
     try:
         entry = find_for_file(container.header.model_id, container.header.weights_tag)
@@ -265,26 +285,48 @@ def models(check: bool, as_json: bool) -> None:
         raise SystemExit(ExitCode.UNSUPPORTED)
 
 
-def main() -> None:
-    """Entry point of the `ncc` program."""
-    traceback = "--traceback" in sys.argv
+@cli.command(epilog=COMPLETION_EXAMPLES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that teaches a shell to complete ncc's options."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is not None:
+        print(kind(cli, {}, "ncc", "_NCC_COMPLETE").source())
+
+
+T = TypeVar("T")
+
+
+def attempt(call: Callable[[], T]) -> T | Failure:
+    """The result of a call, or why there is none."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        Printer.error("interrupted")
-        raise SystemExit(ExitCode.INTERRUPTED) from None
+        return call()
     except click.exceptions.Exit as stop:
         raise SystemExit(stop.exit_code) from None
+    except click.exceptions.Abort:
+        return Failure("interrupted", ExitCode.INTERRUPTED, "")
     except click.ClickException as error:
         error.show()
         raise SystemExit(ExitCode.USAGE) from None
     except NccError as error:
-        if traceback:
-            raise
-        Printer.error(str(error))
-        raise SystemExit(error.exit_code) from None
+        return Failure(str(error), error.exit_code, tracebacks.format_exc())
     except Exception as error:
-        if traceback:
-            raise
-        Printer.error(f"unexpected {type(error).__name__}: {error} (a bug; --traceback shows where)")
-        raise SystemExit(ExitCode.BUG) from None
+        text = f"unexpected {type(error).__name__}: {error} (a bug; --traceback shows where)"
+        return Failure(text, ExitCode.BUG, tracebacks.format_exc())
+
+
+def main() -> None:
+    """Entry point of the `ncc` program."""
+    trace = "--traceback" in sys.argv
+    # Before torch is loaded: threads that spin while they wait double the time of a small picture on a
+    # machine that has other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, leave)
+    if not trace:
+        warnings.simplefilter("ignore")
+    result = attempt(lambda: cli.main(standalone_mode=False, prog_name="ncc"))
+    if isinstance(result, Failure):
+        Printer.error(result.text, result.trace if trace else "")
+        raise SystemExit(result.exit_code)

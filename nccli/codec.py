@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nccli.catalogue import DEFAULT_MODEL, find, find_for_file
 from nccli.coding import Grid, Setting, receive
 from nccli.container import (
+    DEFAULT_MAX_PIXELS,
     Container,
     Header,
     Kind,
@@ -23,16 +21,20 @@ from nccli.container import (
     read_container,
     write_container,
 )
-from nccli.encoding import Latents, Stream, send
-from nccli.errors import UnsupportedError, UsageError
+from nccli.encoding import Stream, send
+from nccli.errors import MediaError, UnsupportedError, UsageError
 from nccli.metrics import ms_ssim, psnr
-from nccli.model import LATENT_STRIDE
-from nccli.quantize import LATENT_BITS, anchor_weights
-from nccli.rate import RATE_UNIT, rate_to_lambda
+from nccli.picture import Metadata, Picture, Pixels, change_depth
+from nccli.rate import rate_to_lambda
 from nccli.search import Target, find_setting
+from nccli.tiles import Progress, Shape, analyse, quiet, reconstruct
 from nccli.weights import ImageWeights, load_model
 
-Pixels = NDArray[np.uint8]
+METADATA_SECTIONS = {"icc": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
+
+ENCODE_SHARES = (0.4, 0.6)
+DECODE_SHARE = 0.4
+"""How much of the work is done after the analysis, and when the synthesis begins: for progress bars."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Report:
         height: pixels.
         bytes: size of the whole file.
         bpp: file bytes * 8 / pixels.
-        psnr: dB, RGB, 8 bit; None when there is nothing to compare with.
-        ms_ssim: None for pictures with a side below 161 pixels, or nothing to compare with.
+        psnr: dB, at the picture's own depth; None when there is nothing to compare with.
+        ms_ssim: None for pictures with a side below 161 pixels or of more than 16 megapixels, or
+            nothing to compare with.
         lmbda: where on the rate axis the picture was coded.
         model: catalogue name.
         device: where the networks ran.
@@ -84,10 +87,15 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded picture (h, w, 3) uint8 and its report."""
+    """A decoded picture and its report."""
 
-    pixels: Pixels
+    picture: Picture
     report: Report
+
+    @property
+    def pixels(self) -> Pixels:
+        """(h, w, 3), or (h, w, 1) when gray; uint8 or uint16."""
+        return self.picture.pixels
 
 
 class Stopwatch:
@@ -121,55 +129,55 @@ def choose_device(name: str) -> str:
     return name
 
 
-@torch.no_grad()
-def analyse(weights: ImageWeights, pixels: Pixels) -> Latents:
-    """Run g_a and h_a once; the result serves every rate."""
-    height, width = pixels.shape[:2]
-    x = torch.tensor(pixels, device=weights.device)
-    x = x.permute(2, 0, 1)[None].float() / 255
-    x = F.pad(x, (0, -width % LATENT_STRIDE, 0, -height % LATENT_STRIDE), mode="replicate")
-    y = weights.g_a(x) / weights.spread[:, None, None]
-    return Latents(Grid.of(height, width), y[0], weights.h_a(y)[0])
+def _extras(picture: Picture) -> list[Section]:
+    """The sections of a picture beside its latents."""
+    sections = []
+    if picture.alpha is not None:
+        from nccli.alpha import pack_alpha
+
+        sections.append(Section(SectionId.ALPHA, pack_alpha(picture.alpha)))
+    for name, number in METADATA_SECTIONS.items():
+        payload = getattr(picture.metadata, name)
+        if payload:
+            sections.append(Section(number, payload))
+    return sections
 
 
-@torch.no_grad()
-def reconstruct(weights: ImageWeights, y_hat: Tensor, rate: int, height: int, width: int) -> Pixels:
-    """Run g_s on fixed-point latents (M, h, w) and round to 8 bits."""
-    anchors = anchor_weights(torch.tensor([rate / RATE_UNIT - 12], device=weights.device))
-    y = y_hat.float()[None] * (weights.spread[:, None, None] / 2**LATENT_BITS)
-    x_hat = weights.g_s(y, anchors)[0, :, :height, :width]
-    rounded = x_hat.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-    pixels: Pixels = rounded.permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
-
-
-def _pack(weights: ImageWeights, stream: Stream, height: int, width: int) -> bytes:
+def _pack(weights: ImageWeights, stream: Stream, picture: Picture, extras: list[Section]) -> bytes:
     setting = stream.setting
     header = Header(
         kind=Kind.IMAGE,
         model_id=weights.entry.id,
         weights_tag=weights.entry.tag,
-        width=width,
-        height=height,
+        width=picture.width,
+        height=picture.height,
         rate=setting.rate,
         step_y=setting.step_y,
         step_z=setting.step_z,
+        gray=picture.gray,
+        depth=picture.depth,
     )
-    payload = stream.payload.ljust(minimum_latent_bytes(width * height), b"\0")
-    return write_container(header, [Section(SectionId.LATENTS, payload)])
+    payload = stream.payload.ljust(minimum_latent_bytes(header.pixels), b"\0")
+    return write_container(header, [Section(SectionId.LATENTS, payload), *extras])
 
 
-def encode_pixels(
-    pixels: Pixels, target: Target, model: str = DEFAULT_MODEL, device: str = "auto", measure: bool = True
+def encode_picture(
+    picture: Picture,
+    target: Target,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    measure: bool = True,
+    progress: Progress = quiet,
 ) -> Encoded:
     """Encode a picture.
 
     Args:
-        pixels: (h, w, 3) uint8 RGB.
+        picture: what to encode; alpha and metadata go into the file with it.
         target: what decides the rate.
         model: catalogue name.
         device: `auto`, `cpu` or `cuda`.
         measure: decode and report PSNR and MS-SSIM.
+        progress: told the share of the work done.
 
     Raises:
         UsageError: the target cannot be met.
@@ -178,46 +186,65 @@ def encode_pixels(
     watch = Stopwatch()
     weights = load_model(find(model), choose_device(device))
     watch.lap("load")
-    height, width = pixels.shape[:2]
+    extras = _extras(picture)
+    beside = sum(section.size for section in extras)
+    if target.size is not None and beside >= target.size:
+        raise UsageError(f"{target.size} bytes are too few: alpha and metadata alone take {beside}")
+    shape = Shape(picture.height, picture.width, picture.gray, picture.depth)
     with torch.inference_mode():
-        latents = analyse(weights, pixels)
+        first, second = ENCODE_SHARES
+        latents = analyse(weights, picture.pixels, lambda done: progress(first * done))
         watch.lap("transform")
 
         def render(y_hat: Tensor, rate: int) -> float:
-            return psnr(pixels, reconstruct(weights, y_hat, rate, height, width))
+            return psnr(picture.pixels, reconstruct(weights, y_hat, rate, shape))
 
         def pack(stream: Stream) -> bytes:
-            return _pack(weights, stream, height, width)
+            return _pack(weights, stream, picture, extras)
 
         setting = find_setting(weights, latents, target, pack, render)
         stream = send(weights, latents, setting)
         data = pack(stream)
         watch.lap("entropy")
-        x_hat = reconstruct(weights, stream.y_hat, setting.rate, height, width) if measure else None
+        del latents
+        x_hat = None
+        if measure:
+            rest = 1 - second
+            x_hat = reconstruct(
+                weights, stream.y_hat, setting.rate, shape, lambda done: progress(second + rest * done)
+            )
         watch.lap("transform")
-    return Encoded(data, _report(weights, setting.rate, data, (height, width), watch, pixels, x_hat))
+    return Encoded(data, _report(weights, setting.rate, data, shape, watch, picture.pixels, x_hat))
+
+
+def encode_pixels(
+    pixels: Pixels, target: Target, model: str = DEFAULT_MODEL, device: str = "auto", measure: bool = True
+) -> Encoded:
+    """`encode_picture` of bare samples: (h, w, 3) RGB or (h, w, 1) gray, uint8 or uint16."""
+    return encode_picture(Picture(pixels), target, model, device, measure)
 
 
 def _report(
     weights: ImageWeights,
     rate: int,
     data: bytes,
-    size: tuple[int, int],
+    shape: Shape,
     watch: Stopwatch,
     x: Pixels | None,
     x_hat: Pixels | None,
 ) -> Report:
+    seconds = watch.seconds()
     return Report(
-        width=size[1],
-        height=size[0],
+        width=shape.width,
+        height=shape.height,
         bytes=len(data),
-        bpp=len(data) * 8 / (size[0] * size[1]),
+        bpp=len(data) * 8 / (shape.height * shape.width),
         psnr=psnr(x, x_hat) if x is not None and x_hat is not None else None,
         ms_ssim=ms_ssim(x, x_hat) if x is not None and x_hat is not None else None,
         lmbda=rate_to_lambda(rate),
         model=weights.entry.name,
         device=weights.device.type,
-        seconds=watch.seconds(),
+        seconds=seconds,
     )
 
 
@@ -229,22 +256,33 @@ def model_of(container: Container, device: str) -> ImageWeights:
     return load_model(find_for_file(header.model_id, header.weights_tag), device)
 
 
-def decode_bytes(data: bytes, device: str = "auto", reference: Pixels | None = None) -> Decoded:
+def decode_bytes(
+    data: bytes,
+    device: str = "auto",
+    reference: Pixels | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Progress = quiet,
+) -> Decoded:
     """Decode a file.
 
     Args:
         data: a whole file.
         device: `auto`, `cpu` or `cuda`.
-        reference: the original (h, w, 3) uint8, to report PSNR and MS-SSIM against.
+        reference: the original (h, w, 1 or 3), uint8 or uint16, to report PSNR and MS-SSIM against.
+        max_pixels: larger pictures are refused.
+        progress: told the share of the work done.
 
     Raises:
         FormatError: the file is damaged.
         UnsupportedError: it needs another version or model.
+        MediaError: it is larger than `max_pixels`.
         UsageError: the reference has another size.
     """
     watch = Stopwatch()
     container = read_container(data)
     header = container.header
+    if header.pixels > max_pixels:
+        raise MediaError(f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels")
     if reference is not None and reference.shape[:2] != (header.height, header.width):
         raise UsageError(
             f"the reference is {reference.shape[1]}x{reference.shape[0]}, "
@@ -253,11 +291,42 @@ def decode_bytes(data: bytes, device: str = "auto", reference: Pixels | None = N
     weights = model_of(container, choose_device(device))
     watch.lap("load")
     setting = Setting(header.rate, header.step_y, header.step_z)
+    shape = Shape(header.height, header.width, header.gray, header.depth)
     payload = container.section(SectionId.LATENTS)
+    alpha = _alpha(container)
     with torch.inference_mode():
         y_hat = receive(weights, Grid.of(header.height, header.width), setting, payload)
         watch.lap("entropy")
-        x_hat = reconstruct(weights, y_hat, header.rate, header.height, header.width)
+        rest = 1 - DECODE_SHARE
+        x_hat = reconstruct(
+            weights, y_hat, header.rate, shape, lambda done: progress(DECODE_SHARE + rest * done)
+        )
         watch.lap("transform")
-    size = (header.height, header.width)
-    return Decoded(x_hat, _report(weights, header.rate, data, size, watch, reference, x_hat))
+    del y_hat
+    if reference is not None:
+        reference = _comparable(reference, shape)
+    report = _report(weights, header.rate, data, shape, watch, reference, x_hat)
+    return Decoded(Picture(x_hat, alpha, _metadata(container)), report)
+
+
+def _alpha(container: Container) -> Pixels | None:
+    header, payload = container.header, container.find(SectionId.ALPHA)
+    if payload is None:
+        return None
+    from nccli.alpha import unpack_alpha
+
+    return unpack_alpha(payload, header.height, header.width, header.depth)
+
+
+def _metadata(container: Container) -> Metadata:
+    return Metadata(**{name: container.find(number) for name, number in METADATA_SECTIONS.items()})
+
+
+def _comparable(reference: Pixels, shape: Shape) -> Pixels:
+    """A reference with the depth and channels of the decoded picture."""
+    reference = change_depth(reference, shape.depth)
+    if not shape.gray and reference.shape[2] == 1:
+        return reference.repeat(3, axis=2)
+    if shape.gray and reference.shape[2] == 3:
+        raise UsageError("the reference is in colour, the file gray")
+    return reference

@@ -161,7 +161,7 @@ class _Steps:
         log2 = interpolate_anchors(weights.gain, setting.rate) + setting.step_y
         octave, part = np.divmod(log2, STEP_UNIT)
         mantissa = weights.power[part].astype(np.float64)
-        size = np.ldexp(mantissa, octave + LATENT_BITS - MANTISSA_BITS)
+        size = np.ldexp(mantissa, (octave + LATENT_BITS - MANTISSA_BITS).astype(np.int32))
         self.log2_steps = torch.from_numpy(log2).to(weights.device)
         self.steps = torch.from_numpy(size).to(weights.device)
 

@@ -20,6 +20,9 @@ MAX_SIDE = 2**20
 MAX_PIXELS = 2**28
 """Largest picture the format can hold: 268 megapixels."""
 
+DEFAULT_MAX_PIXELS = 2**27
+"""Larger pictures are refused unless the user raises the limit: 134 megapixels."""
+
 MAX_SECTIONS = 256
 PIXELS_PER_BYTE = 2**14
 FREE_PIXELS = 2**20
@@ -43,6 +46,15 @@ class SectionId(IntEnum):
     """Section types; those with `OPTIONAL_BIT` may be skipped by a reader that does not know them."""
 
     LATENTS = 0x01
+    ALPHA = 0x02
+    ICC = OPTIONAL_BIT | 0x01
+    EXIF = OPTIONAL_BIT | 0x02
+    XMP = OPTIONAL_BIT | 0x03
+
+
+GRAY_FLAG = 1 << 5
+DEEP_FLAG = 1 << 6
+"""Flags beside the kind and step_z."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,8 @@ class Header:
         rate: rate point, see `nccli.rate`.
         step_y: offset of every latent's log2 step, 1/64 octave.
         step_z: index into the allowed steps of z, 0..6.
+        gray: the picture has one channel, coded as three equal ones.
+        depth: bits per sample, 8 or 16.
     """
 
     kind: Kind
@@ -68,6 +82,8 @@ class Header:
     rate: int
     step_y: int
     step_z: int
+    gray: bool = False
+    depth: int = 8
 
     @property
     def pixels(self) -> int:
@@ -105,10 +121,17 @@ class Container:
 
     def section(self, wanted: SectionId) -> bytes:
         """Payload of a section that must be there exactly once."""
+        payload = self.find(wanted)
+        if payload is None:
+            raise FormatError(f"{wanted.name.lower()} sections", found=0, expected=1)
+        return payload
+
+    def find(self, wanted: SectionId) -> bytes | None:
+        """Payload of a section that may be there once."""
         found = [s.payload for s in self.sections if s.id == wanted]
-        if len(found) != 1:
+        if len(found) > 1:
             raise FormatError(f"{wanted.name.lower()} sections", found=len(found), expected=1)
-        return found[0]
+        return found[0] if found else None
 
 
 def write_varint(value: int) -> bytes:
@@ -168,8 +191,11 @@ def write_container(header: Header, sections: list[Section]) -> bytes:
         raise ValueError(f"size {header.width}x{header.height} out of range")
     if header.pixels > MAX_PIXELS or abs(header.step_y) > STEP_Y_LIMIT or not 0 <= header.step_z <= 6:
         raise ValueError(f"header out of range: {header}")
+    if header.depth not in (8, 16):
+        raise ValueError(f"{header.depth} bits per sample")
     out = bytearray(MAGIC)
-    out += bytes([MAJOR << 5 | MINOR, header.kind | header.step_z << 2])
+    flags = GRAY_FLAG * header.gray | DEEP_FLAG * (header.depth == 16)
+    out += bytes([MAJOR << 5 | MINOR, header.kind | header.step_z << 2 | flags])
     out += struct.pack("<H4s", header.model_id, header.weights_tag)
     out += write_varint(header.width) + write_varint(header.height)
     out += struct.pack("<H", header.rate) + write_varint(zigzag(header.step_y))
@@ -229,7 +255,8 @@ def _explain_truncation(reader: _Reader) -> None:
 def _read_header(reader: _Reader) -> Header:
     start = reader.offset
     packed = reader.take(1, "kind")[0]
-    if packed >> 5 or packed >> 2 == 7:
+    step_z = packed >> 2 & 7
+    if packed & 0x80 or step_z == 7:
         raise FormatError("flags", offset=start, found=packed)
     model_id, tag = struct.unpack("<H4s", reader.take(6, "model"))
     width, height = reader.varint("width", MAX_SIDE), reader.varint("height", MAX_SIDE)
@@ -238,7 +265,8 @@ def _read_header(reader: _Reader) -> Header:
     rate = struct.unpack("<H", reader.take(2, "rate"))[0]
     folded = reader.varint("step_y", 2 * STEP_Y_LIMIT)
     step_y = folded >> 1 if folded % 2 == 0 else -(folded + 1 >> 1)
-    return Header(Kind(packed & 3), model_id, tag, width, height, rate, step_y, packed >> 2)
+    gray, depth = bool(packed & GRAY_FLAG), 16 if packed & DEEP_FLAG else 8
+    return Header(Kind(packed & 3), model_id, tag, width, height, rate, step_y, step_z, gray, depth)
 
 
 def _read_sections(reader: _Reader) -> tuple[Section, ...]:

@@ -123,23 +123,24 @@ class Sender:
 def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:
     """Code latents into the payload of a latents section. Source: docs/FORMAT.md section 6."""
     coder = SymbolEncoder()
-    walk, hyper_checksum = _walk(weights, latents, setting, coder)
-    return Stream(setting, pack_latents(hyper_checksum, walk.checksum, coder.finish()), walk.y_hat)
+    result, hyper_checksum = walk(weights, latents, setting, coder)
+    return Stream(setting, pack_latents(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
 
 
 def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[float, Tensor]:
     """Bytes that `send` would use, within a few, without coding; and y_hat."""
     counter = CostCounter()
-    walk, _ = _walk(weights, latents, setting, counter)
-    return CHECKS_BYTES + counter.bits / 8 + FLUSH_BYTES, walk.y_hat
+    result, _ = walk(weights, latents, setting, counter)
+    return CHECKS_BYTES + counter.bits / 8 + FLUSH_BYTES, result.y_hat
 
 
-def _walk(weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
+def walk(weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
+    """Walk the schedule with a coder; also returns the checksum of z."""
     sender = Sender(weights, latents, setting, coder)
     z_symbols = code_hyper(weights, latents.grid, setting.step_z, sender)
     features = Features(weights, latents.grid, z_symbols, setting.step_z)
-    walk = code_latents(weights, latents.grid, features, setting, sender)
-    return walk, symbols_checksum(z_symbols)
+    result = code_latents(weights, latents.grid, features, setting, sender)
+    return result, symbols_checksum(z_symbols)
 
 
 def default_step_z(weights: ImageWeights, rate: int) -> int:

@@ -24,32 +24,53 @@ def read_bytes(path: str) -> bytes:
         raise MediaError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def write_bytes(path: str, data: bytes, force: bool) -> None:
+def write_bytes(path: str, data: bytes | memoryview, force: bool) -> None:
     """Write a whole file or none: to a temporary file beside it, then renamed.
+
+    Missing folders are made. Pipes and devices are written to directly.
 
     Raises:
         UsageError: the file exists and `force` is not set.
         MediaError: it cannot be written.
     """
     if path == STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write_stdout(data)
         return
     refuse_overwrite(path, force)
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     try:
-        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
                 file.write(data)
-            os.chmod(part, 0o666 & ~_umask())
-            os.replace(part, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_renamed(target, data)
     except OSError as error:
         raise MediaError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_renamed(target: Path, data: bytes | memoryview) -> None:
+    handle, part = tempfile.mkstemp(prefix=f".{target.name[:200]}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _write_stdout(data: bytes | memoryview) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # The interpreter flushes stdout once more at exit; let that go nowhere.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise MediaError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def _umask() -> int:
@@ -59,6 +80,9 @@ def _umask() -> int:
 
 
 def refuse_overwrite(path: str, force: bool) -> None:
-    """Raise UsageError if `path` exists and `force` is not set."""
-    if path != STREAM and not force and Path(path).exists():
+    """Raise UsageError if `path` is an existing file and `force` is not set, or a terminal."""
+    if path == STREAM:
+        if sys.stdout.isatty():
+            raise UsageError("standard output is a terminal: redirect it, or give -o FILE")
+    elif not force and (Path(path).is_file() or Path(path).is_dir()):
         raise UsageError(f"{path} exists; --force overwrites it")

@@ -139,7 +139,8 @@ class IntegerConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = self.weight.shape[-1]
         if size == 1:
-            total = torch.matmul(self.kernel[:, :, 0, 0], x.flatten(2)).reshape(len(x), -1, *x.shape[2:])
+            total = torch.matmul(self.kernel[:, :, 0, 0], x.flatten(2))
+            total = total.reshape(len(x), len(self.kernel), *x.shape[2:])
         else:
             total = F.conv2d(x, self.kernel, padding=size // 2)
         total = torch.floor((total + self.offset) * self.scale)

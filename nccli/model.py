@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nccli.layers import Activation, Block, SignalConv, pointwise
-from nccli.prior import FactorizedPrior
+from nccli.prior import FactorizedPrior, ScaleMixture
 from nccli.rate import NUM_ANCHORS
 
 PIXEL_SCALE = 5.0
@@ -220,6 +220,7 @@ class ImageModel(nn.Module):
         self.h_a = HyperAnalysis(config)
         self.entropy = EntropyNetwork(config)
         self.z_prior = FactorizedPrior(config.hyper_channels)
+        self.y_density = ScaleMixture()
         self.gain = nn.Parameter(torch.zeros(NUM_ANCHORS, config.M))
         """log2 step of y per rate anchor and channel."""
         self.step_z = nn.Parameter(torch.zeros(NUM_ANCHORS))

@@ -28,6 +28,11 @@ LOWEST_LOG2_RATIO = -3.25
 HIGHEST_LOG2_RATIO = 8.0
 """Table rows of y: scale over step from 2^-3.25 (not coded at all) to 2^8, eight per octave."""
 
+NUM_ROWS = round((HIGHEST_LOG2_RATIO - LOWEST_LOG2_RATIO) * ROWS_PER_OCTAVE) + 1
+
+MAX_GAIN = 1024
+"""Largest magnitude of a learned log2 step, 1/64 octave."""
+
 STEP_Z_CHOICES = tuple(0.5 * i for i in range(-3, 4))
 """log2 of the allowed steps of z, indexed by the header's 3-bit `step_z`."""
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from nccli.catalogue import Entry
 from nccli.container import Container, SectionId
+from nccli.errors import ExitCode
 from nccli.rate import rate_to_lambda
 
 if TYPE_CHECKING:
-    from nccli.codec import Report
+    from nccli.jobs import Outcome
+
+
+PATIENCE_SECONDS = 1.0
+"""Shorter work shows no progress bar."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +31,40 @@ class Printer:
         json: one JSON object per input instead of tables.
         quiet: nothing but errors.
         stdout_busy: stdout carries data, so JSON goes to stderr.
+        trace: show where errors came from.
     """
 
     json: bool = False
     quiet: bool = False
     stdout_busy: bool = False
+    trace: bool = False
 
-    def result(self, rows: dict[str, Any], title: str) -> None:
-        """One input's result."""
+    def outcome(self, outcome: Outcome, verb: str, alone: bool) -> None:
+        """One input's result; `alone` when it is the only one."""
+        for text in outcome.warnings:
+            self.warning(text)
+        if outcome.error is not None:
+            self.failure(outcome)
+        elif self.json:
+            self._json(outcome_rows(outcome))
+        elif alone and not self.quiet:
+            print_rows(outcome_rows(outcome), f"{verb} {outcome.job.source}")
+
+    def failure(self, outcome: Outcome) -> None:
+        """One input's failure, naming the input."""
+        text, source = outcome.error or "", outcome.job.source
+        self.error(text if source in text else f"{source}: {text}", outcome.trace if self.trace else "")
         if self.json:
-            stream: TextIO = sys.stderr if self.stdout_busy else sys.stdout
-            print(json.dumps(rows), file=stream, flush=True)
-        elif not self.quiet:
-            self._table(rows, title)
+            self._json(outcome_rows(outcome))
+
+    def _json(self, rows: dict[str, Any]) -> None:
+        stream: TextIO = sys.stderr if self.stdout_busy else sys.stdout
+        print(json.dumps(rows), file=stream, flush=True)
+
+    def summary(self, total: Total, verb: str) -> None:
+        """The last line after several inputs."""
+        if not self.quiet:
+            print(f"ncc: {total.text(verb)}", file=sys.stderr)
 
     def warning(self, text: str) -> None:
         """A remark that does not stop the work."""
@@ -43,19 +72,102 @@ class Printer:
             print(f"ncc: warning: {text}", file=sys.stderr)
 
     @staticmethod
-    def error(text: str) -> None:
-        """A failure, on one line."""
-        print(f"ncc: error: {' '.join(text.split())}", file=sys.stderr)
+    def error(text: str, trace: str = "") -> None:
+        """A failure, on one line; `trace` before it shows where it came from."""
+        with contextlib.suppress(OSError):
+            print(f"{trace}ncc: error: {' '.join(text.split())}", file=sys.stderr)
+
+
+@dataclass
+class Total:
+    """What a batch has come to so far."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    pixels: int = 0
+    bytes: int = 0
+    exit_code: int = ExitCode.OK
+    start: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more; the exit code is the first failure's."""
+        self.done += outcome.report is not None
+        self.skipped += outcome.skipped
+        self.failed += outcome.error is not None
+        self.exit_code = self.exit_code or int(outcome.exit_code)
+        if outcome.report:
+            self.pixels += outcome.report.width * outcome.report.height
+            self.bytes += outcome.report.bytes
+
+    def text(self, verb: str) -> str:
+        """One line for people."""
+        parts = [f"{self.done} {verb}"]
+        parts += [f"{self.skipped} skipped"] if self.skipped else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        seconds = time.monotonic() - self.start
+        size = f"{self.bytes:,} bytes of ncc, {self.bytes * 8 / max(self.pixels, 1):.3f} bpp"
+        return f"{', '.join(parts)}; {self.pixels / 1e6:.1f} megapixels, {size}, {seconds:.1f} s"
+
+
+class Meter:
+    """A progress bar on a terminal, after the first second; nothing anywhere else."""
+
+    def __init__(self, wanted: bool, inputs: int) -> None:
+        self._wanted = wanted and sys.stderr.isatty()
+        self._inputs, self._finished = inputs, 0
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, done: float) -> None:
+        """Note the progress of the current input, 0 .. 1."""
+        if not self._wanted or (self._bar is None and time.monotonic() - self._start < PATIENCE_SECONDS):
+            return
+        if self._bar is None:
+            self._bar = self._make()
+            self._task = self._bar.add_task("pictures", total=self._inputs)
+            self._bar.start()
+        self._bar.update(self._task, completed=self._finished + min(done, 1.0))
 
     @staticmethod
-    def _table(rows: dict[str, Any], title: str) -> None:
+    def _make() -> Any:
         from rich.console import Console
-        from rich.table import Table
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TimeRemainingColumn,
+        )
 
-        table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-        for name, value in rows.items():
-            table.add_row(f"[dim]{name}[/dim]", _human(name, value))
-        Console(stderr=True).print(table)
+        columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        return Progress(*columns, console=Console(stderr=True), transient=True)
+
+    def next(self) -> None:
+        """One input is finished."""
+        self._finished += 1
+        self(0.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def print_rows(rows: dict[str, Any], title: str) -> None:
+    """A table on stderr; plain text, since rich takes long to load."""
+    dim, plain = ("\033[2m", "\033[0m") if _colour() else ("", "")
+    print(title, file=sys.stderr)
+    for name, value in rows.items():
+        if name not in ("input", "status"):
+            print(f"  {dim}{name:<8}{plain} {_human(name, value)}", file=sys.stderr)
+
+
+def _colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 UNITS = {"psnr": "dB", "bpp": "bits per pixel", "bytes": "bytes"}
@@ -72,12 +184,18 @@ def _human(name: str, value: object) -> str:
     return f"{text} {UNITS.get(name, '')}".rstrip()
 
 
-def report_rows(source: str, output: str, report: Report) -> dict[str, Any]:
-    """A `codec.Report` as one flat object, in the field names that users see."""
-    rows = {"input": source, "output": output} | asdict(report)
-    order = ["input", "output", "width", "height", "bytes", "bpp", "psnr", "ms_ssim"]
-    rest = {"lambda": rows["lmbda"], "model": rows["model"], "device": rows["device"]}
-    return {name: rows[name] for name in order} | rest | {"seconds": rows["seconds"]}
+def outcome_rows(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as one flat object, in the field names that users see."""
+    rows: dict[str, Any] = {"input": outcome.job.source, "output": outcome.job.output}
+    if outcome.error is not None:
+        return rows | {"status": "failed", "error": outcome.error, "exit_code": int(outcome.exit_code)}
+    if outcome.report is None:
+        return rows | {"status": "skipped"}
+    report = asdict(outcome.report)
+    measured = ("width", "height", "bytes", "bpp", "psnr", "ms_ssim")
+    rows |= {"status": "done"} | {name: report[name] for name in measured}
+    rest = {"lambda": report["lmbda"], "model": report["model"], "device": report["device"]}
+    return rows | rest | {"seconds": report["seconds"]}
 
 
 def section_name(number: int) -> str:
@@ -96,6 +214,9 @@ def info_rows(source: str, container: Container, entry: Entry | None) -> dict[st
         "bytes": container.size,
         "width": header.width,
         "height": header.height,
+        "channels": 1 if header.gray else 3,
+        "alpha": container.find(SectionId.ALPHA) is not None,
+        "depth": header.depth,
         "bpp": container.size * 8 / header.pixels,
         "model_id": header.model_id,
         "model": entry.name if entry else None,

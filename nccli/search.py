@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nccli.coding import Setting
 from nccli.container import STEP_Y_LIMIT
-from nccli.encoding import Latents, Stream, default_step_z, price
+from nccli.encoding import Latents, Stream, default_step_z, price, send
 from nccli.errors import UsageError
 from nccli.quantize import STEP_UNIT
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
@@ -28,9 +28,6 @@ ACCEPT = 0.9925
 
 AIM = 0.9965
 """Fraction of a size target that each trial aims at."""
-
-MARGIN_BYTES = 2
-"""What a file may be larger than its price: the range coder's last word."""
 
 MAX_TRIALS = 24
 FIRST_SLOPE = 0.5
@@ -72,7 +69,7 @@ def find_setting(
         weights: model.
         latents: the analysed picture.
         target: what to meet.
-        pack: stream -> file, to know the container's share.
+        pack: stream -> file, whose size counts.
         render: (y_hat, rate) -> PSNR of the decoded picture.
 
     Raises:
@@ -89,23 +86,25 @@ def find_setting(
 
 
 def _fit_size(weights: ImageWeights, latents: Latents, size: int, pack: Callable[[Stream], bytes]) -> Setting:
-    """The highest rate whose file is at most `size` bytes: secant steps on log2(bytes)."""
+    """The highest rate whose file is at most `size` bytes: secant steps on log2(bytes).
+
+    Trials are coded for real: that takes no longer than pricing them, and a limit is a limit.
+    """
     low, high = REACH_BELOW, REACH_ABOVE
-    overhead = len(pack(Stream(setting_at(weights, RATE_MAX), b"", latents.y)))
     point = lambda_to_rate(0.01)
     best: Setting | None = None
     known: list[tuple[int, float]] = []
     for _ in range(MAX_TRIALS):
         setting = setting_at(weights, point)
-        bytes_ = overhead + price(weights, latents, setting)[0]
+        bytes_ = len(pack(send(weights, latents, setting)))
         known.append((point, math.log2(bytes_)))
-        if bytes_ + MARGIN_BYTES <= size:
+        if bytes_ <= size:
             low, best = point, setting
         else:
             high = point
-        if ACCEPT * size <= bytes_ + MARGIN_BYTES <= size or high - low <= 1 or low == REACH_ABOVE:
+        if ACCEPT * size <= bytes_ <= size or high - low <= 1 or low == REACH_ABOVE:
             break
-        point = _next_point(known, math.log2(max(size * AIM - MARGIN_BYTES, 1)), low, high)
+        point = _next_point(known, math.log2(max(size * AIM, 1)), low, high)
     if best is None:
         raise UsageError(f"{size} bytes are too few for this picture, even at the lowest quality")
     return best

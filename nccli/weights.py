@@ -17,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nccli.catalogue import Entry, model_path
+from nccli.catalogue import Entry, model_path, verify
 from nccli.entropy import Tables
 from nccli.errors import ModelError
 from nccli.layers import Activation, IntegerActivation, IntegerConv2d
 from nccli.model import Analysis, EntropyNetwork, HyperAnalysis, ImageConfig, Synthesis
+from nccli.quantize import MAX_GAIN, NUM_ROWS, STEP_UNIT, STEP_Z_CHOICES
+from nccli.rate import NUM_ANCHORS
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def load_model(entry: Entry, device: str = "cpu") -> ImageWeights:
     Raises:
         ModelError: a missing or damaged file.
     """
+    if not verify(entry):
+        raise ModelError(f"weights {entry.file} are damaged: their checksum differs; reinstall ncc")
     return load_file(model_path(entry), entry, torch.device(device))
 
 
@@ -139,26 +143,40 @@ def load_file(path: Path, entry: Entry, device: torch.device) -> ImageWeights:
     """Load the weights in `path`."""
     tensors, config = read_weights(path)
     try:
-        g_a = _load_float(_build(Analysis, config), tensors, "g_a.")
-        g_s = _load_float(_build(Synthesis, config), tensors, "g_s.")
-        h_a = _load_float(_build(HyperAnalysis, config), tensors, "h_a.")
-        network = _build(EntropyNetwork, config)
-        _load_integer(network, tensors, "entropy.")
-        gain, step_z, power = (tensors[name].numpy().astype(np.int64) for name in INTEGER_PARTS)
-        return ImageWeights(
-            entry=entry,
-            config=config,
-            g_a=g_a.to(device),
-            g_s=g_s.to(device),
-            h_a=h_a.to(device),
-            network=network.to(device),
-            y_tables=_tables(tensors, "y_tables"),
-            z_tables=_tables(tensors, "z_tables"),
-            gain=gain,
-            step_z=step_z,
-            power=power,
-            spread=tensors["spread"].float().to(device),
-            device=device,
-        )
+        return assemble_weights(tensors, config, entry, device)
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"weights {path} do not fit their configuration: {error}") from error
+
+
+def assemble_weights(
+    tensors: dict[str, Tensor], config: ImageConfig, entry: Entry, device: torch.device
+) -> ImageWeights:
+    """Networks and tables from the tensors of a weights file."""
+    g_a = _load_float(_build(Analysis, config), tensors, "g_a.")
+    g_s = _load_float(_build(Synthesis, config), tensors, "g_s.")
+    h_a = _load_float(_build(HyperAnalysis, config), tensors, "h_a.")
+    network = _build(EntropyNetwork, config)
+    _load_integer(network, tensors, "entropy.")
+    gain, step_z, power = (tensors[name].numpy().astype(np.int64) for name in INTEGER_PARTS)
+    y_tables, z_tables = _tables(tensors, "y_tables"), _tables(tensors, "z_tables")
+    if y_tables.rows != NUM_ROWS:
+        raise ValueError(f"{y_tables.rows} table rows of y")
+    if z_tables.rows != len(STEP_Z_CHOICES) * config.hyper_channels:
+        raise ValueError(f"{z_tables.rows} table rows of z")
+    if gain.shape != (NUM_ANCHORS, config.M) or np.abs(gain).max() > MAX_GAIN or len(power) != STEP_UNIT:
+        raise ValueError("steps are out of range")
+    return ImageWeights(
+        entry=entry,
+        config=config,
+        g_a=g_a.to(device),
+        g_s=g_s.to(device),
+        h_a=h_a.to(device),
+        network=network.to(device),
+        y_tables=y_tables,
+        z_tables=z_tables,
+        gain=gain,
+        step_z=step_z,
+        power=power,
+        spread=tensors["spread"].float().to(device),
+        device=device,
+    )

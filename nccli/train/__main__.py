@@ -11,10 +11,13 @@ from nccli.model import CONFIGS
 from nccli.train import data
 from nccli.train.loop import Plan, Trainer, train
 
+TILE = 384
+"""Side of the square tiles that training pictures are cut into, in pixels."""
+
 EXAMPLE = """examples:
   python -m nccli.train image photos/ shards/*.tar --minutes 120 -o runs/s
   python -m nccli.train image photos/ --size m --device cuda --bf16 --batch 64 --crop 256 -o runs/m
-  python -m nccli.train export runs/s --name s -o models/
+  python -m nccli.train export runs/s photos/ --name s -o models/
   python -m nccli.train evaluate kodak/ --model s --anchor mbt2018-mean.json
 """
 
@@ -42,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     image.add_argument("--save-minutes", type=float, default=5.0)
     export = commands.add_parser("export", help="write a run's averaged weights as a model of the catalogue")
     export.add_argument("run", type=Path, metavar="RUN")
+    export.add_argument("data", nargs="+", type=Path, help="training pictures, to fit the coder's tables on")
     export.add_argument("-o", "--out", type=Path, default=Path("models"), help="models folder")
     export.add_argument("--name", required=True, help="what --model takes")
     export.add_argument("--about", default="", help="one line for `ncc models`")
@@ -70,7 +74,7 @@ def run_image(args: argparse.Namespace) -> None:
         bf16=args.bf16,
     )
     device = torch.device(args.device)
-    tiles = data.load_tiles(args.data, size=384, workers=max(args.threads, 2))
+    tiles = data.load_tiles(args.data, TILE, workers=max(args.threads, 2))
     tiles, held = data.split(tiles)
     args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan, device)
@@ -93,7 +97,8 @@ def main() -> None:
     elif args.command == "export":
         from nccli.train.export import publish
 
-        print(publish(args.run / "checkpoint.safetensors", args.out, args.name, args.about))
+        tiles, _ = data.split(data.load_tiles(args.data, TILE, workers=2))
+        print(publish(args.run / "checkpoint.safetensors", args.out, args.name, args.about, tiles))
     else:
         from nccli.train.evaluate import evaluate
 

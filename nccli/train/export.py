@@ -15,8 +15,9 @@ from nccli.catalogue import Entry
 from nccli.layers import IntegerConv2d, to_integer
 from nccli.model import CONFIGS, ImageModel
 from nccli.quantize import STEP_UNIT, power_table
-from nccli.tables import assemble, gaussian_rows, prior_tables
-from nccli.weights import save_weights, table_tensors
+from nccli.tables import density_tables, prior_tables
+from nccli.train.calibrate import calibrate
+from nccli.weights import assemble_weights, save_weights, table_tensors
 
 SIGNAL_LAYERS = ("patch", "down", "up")
 """Layers whose weights stay in float32: the whole signal passes through them."""
@@ -52,8 +53,8 @@ def _integer_tensors(network: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def export(checkpoint: Path, folder: Path, name: str) -> Path:
-    """Write the model file of a checkpoint and return its path."""
+def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
+    """Write the model file of a checkpoint, its tables fitted on `tiles`, and return its path."""
     model = load_average(checkpoint)
     tensors = _integer_tensors(model.entropy)
     for part in ("g_a", "g_s", "h_a"):
@@ -64,14 +65,17 @@ def export(checkpoint: Path, folder: Path, name: str) -> Path:
         "power": torch.from_numpy(power_table()).to(torch.int32),
         "spread": model.spread,
     }
-    tensors |= table_tensors(assemble(*gaussian_rows()), "y_tables")
     tensors |= table_tensors(prior_tables(model.z_prior), "z_tables")
+    tensors |= table_tensors(density_tables(model.y_density), "y_tables")
+    draft = Entry(name=name, id=0, file="", sha256="", about="")
+    weights = assemble_weights(tensors, model.config, draft, torch.device("cpu"))
+    tensors |= table_tensors(calibrate(weights, tiles), "y_tables")
     return save_weights(tensors, model.config, folder, name)
 
 
-def publish(checkpoint: Path, folder: Path, name: str, about: str) -> Path:
+def publish(checkpoint: Path, folder: Path, name: str, about: str, tiles: Tensor) -> Path:
     """Export into a models folder and put the model first in its catalogue, under a new id."""
-    path = export(checkpoint, folder, name)
+    path = export(checkpoint, folder, name, tiles)
     index = folder / "index.json"
     listed = json.loads(index.read_text()) if index.exists() else []
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

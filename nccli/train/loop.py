@@ -23,6 +23,10 @@ from nccli.train.loss import forward, random_log2_lambda, training_loss
 VALIDATION_LAMBDAS = (0.0015, 0.01, 0.06)
 
 
+LINEAR_RATE = 0.03
+"""Learning rate of the KLT layers relative to the rest: Adam shakes them out of orthogonality at more."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """One run's settings.
@@ -35,6 +39,7 @@ class Plan:
         rate: peak learning rate.
         flat: fraction of the budget at the peak rate before the cosine fall to 2 %.
         warmup: steps of linear warm-up.
+        z_warmup: fraction of the budget over which the bits of z come to count in full.
         average: decay of the averaged weights per step.
         seed: seed of crops and noise.
         bf16: run the transforms in bfloat16.
@@ -47,6 +52,7 @@ class Plan:
     rate: float = 1e-3
     flat: float = 0.35
     warmup: int = 200
+    z_warmup: float = 0.5
     average: float = 0.999
     seed: int = 1
     bf16: bool = False
@@ -75,7 +81,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(
             [
                 {"params": [p for p in parameters if id(p) not in slow], "scale": 1.0},
-                {"params": [p for p in parameters if id(p) in slow], "scale": 0.1},
+                {"params": [p for p in parameters if id(p) in slow], "scale": LINEAR_RATE},
             ],
             lr=plan.rate,
             fused=True,
@@ -92,17 +98,25 @@ class Trainer:
 
     def learning_rate(self) -> float:
         """Warm-up by steps, then flat, then a cosine to 2 % by the clock."""
-        used = self.progress.seconds / (self.plan.minutes * 60)
-        fall = min(max((used - self.plan.flat) / (1 - self.plan.flat), 0), 1)
+        fall = min(max((self._used() - self.plan.flat) / (1 - self.plan.flat), 0), 1)
         scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall))
         return self.plan.rate * scale * min((self.progress.step + 1) / self.plan.warmup, 1)
+
+    def z_weight(self) -> float:
+        """What the bits of z count: rises with the square of the time, or z would die before it is of use."""
+        return min(self._used() / self.plan.z_warmup, 1.0) ** 2
+
+    def _used(self) -> float:
+        """Part of the budget that is used up."""
+        return self.progress.seconds / (self.plan.minutes * 60)
 
     def step(self, x: Tensor) -> float:
         """One optimiser step on x (b, 3, h, w); returns the loss."""
         log2_lambda = random_log2_lambda(len(x), self.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate() * group["scale"]
-        loss = training_loss(forward(self.model, x, log2_lambda, self.transforms()), log2_lambda)
+        measures = forward(self.model, x, log2_lambda, self.transforms())
+        loss = training_loss(measures, log2_lambda, self.z_weight())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -125,18 +139,16 @@ class Trainer:
         rows = []
         edge = (tiles.shape[-1] - 256) // 2
         centre = tiles[..., edge : edge + 256, edge : edge + 256]
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            for lmbda in VALIDATION_LAMBDAS:
-                results = []
-                for x in torch.split(centre, 16):
-                    x = x.to(self.device).float() / 255
-                    log2_lambda = torch.full((len(x),), math.log2(lmbda), device=self.device)
-                    m = forward(self.average, x, log2_lambda, self.transforms())
-                    psnr = -10 * torch.log10(m.mse)
-                    results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective(log2_lambda))))
-                bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()
-                rows.append({"lmbda": lmbda, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective})
+        for lmbda in VALIDATION_LAMBDAS:
+            results = []
+            for x in torch.split(centre, 16):
+                x = x.to(self.device).float() / 255
+                log2_lambda = torch.full((len(x),), math.log2(lmbda), device=self.device)
+                m = forward(self.average, x, log2_lambda, self.transforms(), rounded=True)
+                psnr = -10 * torch.log10(m.mse)
+                results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective(log2_lambda))))
+            bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()
+            rows.append({"lmbda": lmbda, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective})
         return rows
 
     def save(self, path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nccli.model import ImageModel, first_pass_mask
-from nccli.prior import bits, gaussian_likelihood, lower_bound
+from nccli.prior import bits, lower_bound
 from nccli.quantize import LOWEST_LOG2_RATIO, anchor_weights, noisy, straight_through
 from nccli.rate import FIRST_ANCHOR, LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
 
@@ -47,18 +47,27 @@ def random_log2_lambda(batch: int, device: torch.device) -> Tensor:
     return low + (high - low) * torch.rand(batch, device=device)
 
 
-def training_loss(measures: Measures, log2_lambda: Tensor) -> Tensor:
-    """Mean objective with each image weighted by lambda^-0.5, so that every rate counts alike."""
+def training_loss(measures: Measures, log2_lambda: Tensor, z_weight: float) -> Tensor:
+    """Mean objective with each image weighted by lambda^-0.5, so that every rate counts alike.
+
+    The bits of z count `z_weight` times, 0 .. 1.
+    """
     weight = torch.exp2(-0.5 * (log2_lambda - math.log2(0.01)))
-    return (measures.objective(log2_lambda) * weight).mean()
+    objective = measures.objective(log2_lambda) - (1 - z_weight) * measures.bpp_z
+    return (objective * weight).mean()
 
 
 def forward(
-    model: ImageModel, x: Tensor, log2_lambda: Tensor, transforms: AbstractContextManager[object]
+    model: ImageModel,
+    x: Tensor,
+    log2_lambda: Tensor,
+    transforms: AbstractContextManager[object],
+    rounded: bool = False,
 ) -> Measures:
     """Code x (b, 3, h, w) at log2_lambda (b,) with the training proxies.
 
     `transforms` wraps g_a and g_s (autocast to bf16, or nothing); probabilities stay in float32.
+    `rounded` prices the rounded latents, as a file would, in place of noisy ones.
     """
     pixels = x.shape[2] * x.shape[3]
     anchors = anchor_weights(log2_lambda)
@@ -66,11 +75,12 @@ def forward(
         y = model.analyse(x)
     z = model.h_a(y)
     step_z = torch.exp2(anchors @ model.step_z)[:, None, None, None]
-    z_noisy = noisy(z, step_z)
-    bits_z = bits(model.z_prior.likelihood(z_noisy, step_z))
-    soft = torch.rand(len(x), 1, 1, 1, device=x.device) < SOFT_Z
-    z_hat = torch.where(soft, z_noisy, straight_through(z, step_z))
-    y_hat, bits_y = _code_latents(model, y, z_hat, log2_lambda, anchors)
+    z_hat, z_noisy = straight_through(z, step_z), noisy(z, step_z)
+    bits_z = bits(model.z_prior.likelihood(z_hat if rounded else z_noisy, step_z))
+    if not rounded:
+        soft = torch.rand(len(x), 1, 1, 1, device=x.device) < SOFT_Z
+        z_hat = torch.where(soft, z_noisy, z_hat)
+    y_hat, bits_y = _code_latents(model, y, z_hat, log2_lambda, rounded)
     with transforms:
         x_hat = model.synthesise(y_hat, anchors)
     return Measures(
@@ -81,11 +91,11 @@ def forward(
 
 
 def _code_latents(
-    model: ImageModel, y: Tensor, z_hat: Tensor, log2_lambda: Tensor, anchors: Tensor
+    model: ImageModel, y: Tensor, z_hat: Tensor, log2_lambda: Tensor, rounded: bool
 ) -> tuple[Tensor, Tensor]:
     """Both coding passes: y_hat by straight-through rounding and bits of the noisy y, each like y."""
     height, width = y.shape[-2:]
-    step = torch.exp2(anchors @ model.gain)[..., None, None]
+    step = torch.exp2(anchor_weights(log2_lambda) @ model.gain)[..., None, None]
     octaves = log2_lambda + 12 - FIRST_ANCHOR / RATE_UNIT
     rate = octaves[:, None, None, None].expand(-1, 1, height, width)
     features = model.entropy.features(z_hat, height, width)
@@ -97,4 +107,5 @@ def _code_latents(
     means, log2_scales = torch.where(mask, first, second).chunk(2, dim=1)
     y_hat = torch.where(mask, y_first, straight_through(y - means, step) + means)
     scales = lower_bound(torch.exp2(log2_scales.clamp(-16, 8)), step * RATIO_MIN)
-    return y_hat, bits(gaussian_likelihood(noisy(y - means, step), scales, step))
+    sample = y_hat - means if rounded else noisy(y - means, step)
+    return y_hat, bits(model.y_density.likelihood(sample, scales, step))

@@ -1,0 +1,170 @@
+"""The Python interface: PIL images, numpy arrays and torch tensors in, PIL images or arrays out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nccli.catalogue import DEFAULT_MODEL
+from nccli.codec import Decoded, Encoded, decode_bytes, encode_picture
+from nccli.container import DEFAULT_MAX_PIXELS
+from nccli.errors import UsageError
+from nccli.picture import Picture, Pixels, drop_opaque
+from nccli.rate import DEFAULT_QUALITY, quality_to_lambda
+from nccli.search import Target
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RATE_OPTIONS = "lmbda, quality, bpp, size and psnr"
+
+
+def make_target(
+    pixels: int,
+    lmbda: float | None = None,
+    quality: float | None = None,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+) -> Target:
+    """One rate option -> the target it stands for, in a picture of this many pixels.
+
+    Raises:
+        UsageError: more than one is given, or a value is out of range.
+    """
+    given = [v for v in (lmbda, quality, bpp, size, psnr) if v is not None]
+    if len(given) > 1:
+        raise UsageError(f"give only one of {RATE_OPTIONS}")
+    if psnr is not None:
+        return Target(psnr=psnr)
+    if size is not None or bpp is not None:
+        wanted = size if size is not None else int((bpp or 0) * pixels / 8)
+        if wanted < 1:
+            raise UsageError(f"a file of {wanted} bytes is impossible")
+        return Target(size=wanted)
+    if lmbda is not None:
+        return Target(lmbda=lmbda)
+    quality = DEFAULT_QUALITY if quality is None else quality
+    if not 0 <= quality <= 100:
+        raise UsageError(f"quality {quality:g} is outside 0 .. 100")
+    return Target(lmbda=quality_to_lambda(quality))
+
+
+def to_picture(image: Any, depth: int | None = None) -> Picture:
+    """Any supported image object -> a picture.
+
+    Args:
+        image: a PIL image; a numpy array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, uint16
+            or floats in [0, 1]; or a torch tensor (c, h, w), c 1, 3 or 4, uint8 or floats in [0, 1].
+        depth: bits per sample of what floats become, 8 or 16. [default: 8]
+
+    Raises:
+        UsageError: anything else.
+    """
+    if isinstance(image, Picture):
+        return image
+    home = type(image).__module__.partition(".")[0]
+    if home == "PIL" or hasattr(image, "getbands"):
+        from nccli.media import picture_of
+
+        return picture_of(image)
+    if home == "torch" or (hasattr(image, "detach") and hasattr(image, "permute")):
+        if image.ndim != 3:
+            raise UsageError(f"a tensor must be (c, h, w), not {tuple(image.shape)}")
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).permute(1, 2, 0).numpy()
+    if not isinstance(image, np.ndarray):
+        raise UsageError(f"cannot encode a {type(image).__name__}: give a PIL image, an array or a tensor")
+    return _from_array(image, depth or 8)
+
+
+def _from_array(array: np.ndarray[Any, Any], depth: int) -> Picture:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
+        raise UsageError(f"an array must be (h, w) or (h, w, 1 to 4), not {array.shape}")
+    if array.dtype.kind == "f":
+        array = _from_floats(array, depth)
+    elif array.dtype not in (np.uint8, np.uint16):
+        raise UsageError(f"an array must be uint8, uint16 or float in [0, 1], not {array.dtype}")
+    colours = 1 if array.shape[2] < 3 else 3
+    alpha = array[..., colours] if array.shape[2] > colours else None
+    return Picture(np.ascontiguousarray(array[..., :colours]), drop_opaque(alpha))
+
+
+def _from_floats(array: np.ndarray[Any, Any], depth: int) -> Pixels:
+    if depth not in (8, 16):
+        raise UsageError(f"depth is 8 or 16, not {depth}")
+    if array.size and not (array.min() >= 0 and array.max() <= 1):
+        raise UsageError("floating-point samples must lie in [0, 1]")
+    peak = 2**depth - 1
+    samples: Pixels = np.rint(array * peak).astype(np.uint8 if depth == 8 else np.uint16)
+    return samples
+
+
+def encode(
+    image: Any,
+    *,
+    lmbda: float | None = None,
+    quality: float | None = None,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    depth: int | None = None,
+    measure: bool = False,
+) -> Encoded:
+    """Encode an image; give at most one of the rate options.
+
+    Args:
+        image: see `to_picture`; the metadata of a PIL image goes along, its EXIF orientation is applied.
+        lmbda: trade-off, 0.0005 .. 0.15; larger is better and bigger.
+        quality: 0 .. 100, log-linear in lambda. [default: 50]
+        bpp: at most this many bits per pixel.
+        size: at most this many bytes.
+        psnr: at least this PSNR in dB.
+        model: name in the catalogue.
+        device: `auto`, `cpu` or `cuda`.
+        depth: bits per sample that floats are stored with, 8 or 16. [default: 8]
+        measure: report PSNR and MS-SSIM, at the cost of decoding.
+
+    Raises:
+        UsageError: the image or the request makes no sense.
+        ModelError: the model is missing.
+    """
+    picture = to_picture(image, depth)
+    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr)
+    return encode_picture(picture, target, model, device, measure)
+
+
+def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Decode a file to a PIL image with its metadata in `info`.
+
+    Modes are L, LA, RGB, RGBA and, for 16-bit gray, I;16. Pillow has no 16-bit colour: such pictures
+    come out with 8 bits; `decode_array` has all of them.
+
+    Raises:
+        FormatError, UnsupportedError, MediaError: as `codec.decode_bytes`.
+    """
+    return image_of(decode_bytes(data, device, max_pixels=max_pixels).picture)
+
+
+def image_of(picture: Picture) -> Image.Image:
+    """A picture as a PIL image with its metadata in `info`."""
+    from nccli.media import to_image
+
+    image = to_image(picture)
+    metadata = picture.metadata
+    named = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+    image.info.update({name: value for name, value in named.items() if value})
+    return image
+
+
+def decode_array(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
+    """Decode a file to (h, w), (h, w, 2), (h, w, 3) or (h, w, 4), alpha last; uint8 or uint16."""
+    return decode_bytes(data, device, max_pixels=max_pixels).picture.array()
+
+
+__all__ = ["Decoded", "Encoded", "decode", "decode_array", "encode", "image_of", "make_target", "to_picture"]

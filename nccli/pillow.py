@@ -1,0 +1,102 @@
+"""Pillow reads and writes .ncc files after `import nccli.pillow`.
+
+    image = Image.open("photo.ncc")         # size and mode are known, nothing is decoded yet
+    image.save("photo.ncc", lmbda=0.005)    # or quality=, bpp=, size=, psnr=; model=, device=
+
+Importing this costs no more than Pillow itself; networks are loaded with the first pixel.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from PIL import Image, ImageFile
+
+from nccli.container import MAGIC, Container, Kind, SectionId, read_container
+from nccli.errors import NccError
+
+INFO_SECTIONS = {"icc_profile": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
+"""Metadata under the names that Pillow gives it."""
+
+SAVE_OPTIONS = ("lmbda", "quality", "bpp", "size", "psnr", "model", "device")
+
+
+class NccImageFile(ImageFile.ImageFile):
+    """An .ncc picture; 16-bit colour comes out with 8 bits, since Pillow has no mode for more."""
+
+    format = "NCC"
+    format_description = "ncc neural image"
+
+    _data: bytes
+
+    def _open(self) -> None:
+        if self.fp is None:
+            raise SyntaxError("no file")
+        data = self.fp.read()
+        try:
+            container = read_container(data)
+        except NccError as error:
+            raise SyntaxError(str(error)) from error
+        header = container.header
+        if header.kind != Kind.IMAGE:
+            raise SyntaxError(f"{header.kind.name.lower()} files are not pictures")
+        self._size = header.width, header.height
+        self._mode = _mode(container)
+        for name, number in INFO_SECTIONS.items():
+            payload = container.find(number)
+            if payload:
+                self.info[name] = payload
+        self._data = data
+        self.tile = []
+
+    def load(self) -> Any:
+        """Decode, once."""
+        if self._im is None or self._data:
+            from nccli.codec import decode_bytes
+            from nccli.media import to_image
+
+            try:
+                picture = decode_bytes(self._data, max_pixels=self.width * self.height).picture
+            except NccError as error:
+                raise OSError(str(error)) from error
+            self.im = to_image(picture).im
+            self._data = b""
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
+                self.fp = None
+        return super().load()
+
+
+def _mode(container: Container) -> str:
+    header, alpha = container.header, container.find(SectionId.ALPHA) is not None
+    if header.gray and header.depth == 16 and not alpha:
+        return "I;16"
+    return ("L" if header.gray else "RGB") + ("A" if alpha else "")
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """`Image.save` for .ncc; metadata as Pillow's own formats do: the profile goes along, EXIF if given."""
+    from nccli.api import encode
+    from nccli.media import picture_of
+
+    given: dict[str, Any] = getattr(image, "encoderinfo", {})
+    source = image.copy()
+    source.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
+    exif = given.get("exif")
+    source.info["exif"] = exif.tobytes() if isinstance(exif, Image.Exif) else exif
+    source.info |= {name: given[name] for name in ("icc_profile", "xmp") if name in given}
+    options = {name: given[name] for name in SAVE_OPTIONS if name in given}
+    try:
+        file.write(encode(picture_of(source, "the image"), **options).data)
+    except NccError as error:
+        raise ValueError(str(error)) from error
+
+
+Image.register_open(NccImageFile.format, NccImageFile, _accept)
+Image.register_save(NccImageFile.format, _save)
+Image.register_extension(NccImageFile.format, ".ncc")
+Image.register_mime(NccImageFile.format, "image/x-ncc")

@@ -1,0 +1,81 @@
+"""A command over all its inputs: do each, report each, remember the first failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nccli import files
+from nccli.batch import Options, run
+from nccli.jobs import Job, Outcome
+from nccli.report import Meter, Printer, Total
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command treats its inputs and its user.
+
+    Attributes:
+        output: the one output.
+        out_dir: folder of the outputs.
+        recursive: descend into folders.
+        workers: processes.
+        skip_existing: leave outputs alone that are there.
+        json: report to programs.
+        quiet: report nothing but errors.
+    """
+
+    output: str | None
+    out_dir: str | None
+    recursive: bool
+    workers: int
+    skip_existing: bool
+    json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as the user sees it."""
+
+    text: str
+    exit_code: int
+    trace: str
+
+
+def work(
+    jobs: list[Job],
+    options: Options,
+    manner: Manner,
+    verb: str,
+    trace: bool,
+    attempt: Callable[[Callable[[], Outcome]], Outcome | Failure],
+) -> None:
+    """Do the jobs, report each, and exit with the first failure's code.
+
+    Args:
+        jobs: in the order of the report.
+        options: of the command.
+        manner: towards inputs and user.
+        verb: what is being done, in the past tense.
+        trace: show where errors came from.
+        attempt: turns an error that nobody foresaw into a `Failure`.
+    """
+    busy = any(job.output == files.STREAM for job in jobs)
+    printer = Printer(manner.json, manner.quiet, busy, trace)
+    total, alone = Total(), len(jobs) == 1
+    with Meter(not manner.quiet, len(jobs)) as meter:
+
+        def handle(job: Job, finish: Callable[[], Outcome]) -> None:
+            outcome = attempt(finish)
+            if isinstance(outcome, Failure):
+                outcome = Outcome(job, error=outcome.text, exit_code=outcome.exit_code, trace=outcome.trace)
+            meter.next()
+            total.add(outcome)
+            printer.outcome(outcome, verb, alone)
+
+        run(jobs, options, manner.workers, manner.skip_existing, handle, meter)
+    if not alone:
+        printer.summary(total, verb)
+    if total.exit_code:
+        raise SystemExit(total.exit_code)

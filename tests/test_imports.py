@@ -1,0 +1,118 @@
+"""The import arrows: who may know whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT, run_python
+
+PACKAGE = ROOT / "nccli"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+INTERFACE = {"__main__.py", "cli.py", "report.py", "batch.py", "progress.py", "options.py"}
+"""Modules that talk to people."""
+
+ALLOWED = {
+    "click": INTERFACE,
+    "rich": INTERFACE,
+    "constriction": {"entropy.py"},
+    "struct": {"container.py"},
+}
+
+LIGHT = ("torch", "numpy", "PIL", "av", "constriction", "compressai", "rich")
+"""What must not be loaded before it is needed."""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imported(nodes: list[ast.stmt], package: str) -> set[str]:
+    """Full names of the modules that statements import."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, [package if node.level else "", node.module or ""]))
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def imports(path: Path) -> set[str]:
+    """Everything that a module imports anywhere."""
+    tree = ast.parse(path.read_text())
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    return imported([n for n in ast.walk(tree) if isinstance(n, ast.stmt)], package)
+
+
+def uses(path: Path, wanted: str) -> bool:
+    return any(n == wanted or n.startswith(f"{wanted}.") for n in imports(path))
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_libraries_stay_in_their_modules(library: str) -> None:
+    users = {name(path) for path in MODULES if uses(path, library)}
+    assert users
+    assert users <= ALLOWED[library]
+
+
+def test_compressai_is_never_imported_at_module_level() -> None:
+    for path in MODULES:
+        top = imported(ast.parse(path.read_text()).body, "nccli")
+        assert not [n for n in top if n.split(".")[0] == "compressai"], name(path)
+
+
+def test_nothing_imports_the_training_program() -> None:
+    for path in MODULES:
+        if path.parent.name != "train":
+            assert not uses(path, "nccli.train"), name(path)
+
+
+def test_no_pickle_anywhere() -> None:
+    for path in MODULES:
+        assert not uses(path, "pickle"), name(path)
+        assert "torch.load" not in path.read_text(), name(path)
+
+
+@pytest.mark.parametrize("wanted", ["container", "rate", "catalogue", "errors", "files"])
+def test_modules_of_the_standard_library_only(wanted: str) -> None:
+    result = loaded(f"nccli.{wanted}")
+    assert not result & {*LIGHT, "click"}
+
+
+def test_stages_flow_one_way() -> None:
+    """A module of a stage imports only stages before it."""
+    order = ["errors", "rate", "container", "quantize", "entropy", "layers", "prior", "model", "weights"]
+    order += ["coding", "encoding", "search", "tiles", "codec", "media", "cli"]
+    for place, module in enumerate(order):
+        path = PACKAGE / f"{module}.py"
+        for later in order[place + 1 :]:
+            assert not uses(path, f"nccli.{later}"), f"{module} imports {later}"
+
+
+def loaded(*modules: str) -> set[str]:
+    """Top-level names in sys.modules of a fresh interpreter after importing `modules`."""
+    code = f"import sys, {', '.join(modules)}; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["nccli", "nccli.cli"])
+def test_start_up_loads_nothing_heavy(module: str) -> None:
+    assert not loaded(module) & set(LIGHT)
+
+
+def test_coding_does_not_load_the_oracle() -> None:
+    found = loaded("nccli.codec", "nccli.encoding")
+    assert "torch" in found
+    assert not found & {"compressai", "torchvision", "scipy", "skimage"}
+
+
+def test_training_needs_neither_coder_nor_oracle() -> None:
+    found = loaded("nccli.train.loop", "nccli.train.data", "nccli.train.klt")
+    assert "torch" in found
+    assert not found & {"compressai", "constriction", "click", "rich", "av"}

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nccli.codec import encode_pixels
+from nccli.encoding import send
+from nccli.errors import UsageError
+from nccli.metrics import psnr
+from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
+from nccli.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
+from nccli.tiles import Shape, analyse, reconstruct
+from nccli.weights import ImageWeights
+from tests.support import Pixels, encode
+
+BPPS = (0.15, 0.25, 0.4, 0.7, 1.0, 1.5, 2.0)
+
+
+def fitted(pixels: Pixels, size: int) -> int:
+    """Bytes of the file that a size target gives."""
+    return len(encode_pixels(pixels, Target(size=size), device="cpu", measure=False).data)
+
+
+@pytest.mark.parametrize("bpp", BPPS)
+@pytest.mark.parametrize("picture", ["astronaut", "coffee"])
+def test_size_target_is_used_and_never_exceeded(
+    request: pytest.FixtureRequest, picture: str, bpp: float
+) -> None:
+    pixels: Pixels = request.getfixturevalue(picture)[64:320, 100:484]
+    size = int(bpp * pixels.shape[0] * pixels.shape[1] / 8)
+    assert 0.99 * size <= fitted(pixels, size) <= size
+
+
+@pytest.mark.parametrize("picture", ["chelsea", "coffee", "small"])
+def test_size_is_kept_where_the_search_begins(request: pytest.FixtureRequest, picture: str) -> None:
+    pixels: Pixels = request.getfixturevalue(picture)
+    length = len(encode(pixels, 0.01))
+    for size in range(length - 8, length + 3):
+        assert fitted(pixels, size) <= size
+
+
+def test_size_of_small_pictures_is_never_exceeded(small: Pixels, odd: Pixels) -> None:
+    for pixels in (small, odd, small[:3, :2]):
+        lowest = len(encode(pixels, LAMBDA_MIN))
+        for size in range(lowest, 4 * lowest, max(lowest // 12, 1)):
+            assert fitted(pixels, size) <= size
+
+
+def test_more_bytes_never_make_the_picture_worse(photo: Pixels) -> None:
+    qualities = [
+        encode_pixels(photo, Target(size=size), device="cpu").report.psnr for size in range(1000, 9000, 1000)
+    ]
+    assert qualities == sorted(qualities)
+
+
+def test_search_reaches_beyond_the_served_lambdas(photo: Pixels) -> None:
+    lowest, highest = len(encode(photo, LAMBDA_MIN)), len(encode(photo, LAMBDA_MAX))
+    for size in (int(0.6 * lowest), int(1.5 * highest)):
+        assert 0.98 * size <= fitted(photo, size) <= size
+
+
+@pytest.mark.parametrize("size", [0, 1, 30, 60])
+def test_sizes_that_nothing_fits_are_refused(astronaut: Pixels, size: int) -> None:
+    with pytest.raises(UsageError, match=f"{size} bytes"):
+        fitted(astronaut, size)
+
+
+def test_a_size_beyond_all_use_gives_the_best_file(small: Pixels) -> None:
+    encoded = encode_pixels(small, Target(size=10**9), device="cpu")
+    assert encoded.report.psnr > encode_pixels(small, Target(lmbda=LAMBDA_MAX), device="cpu").report.psnr
+
+
+@pytest.mark.parametrize("wanted", [28.0, 31.5, 35.0, 38.0])
+def test_psnr_target_is_reached_at_the_lowest_rate(
+    weights: ImageWeights, photo: Pixels, wanted: float
+) -> None:
+    encoded = encode_pixels(photo, Target(psnr=wanted), device="cpu")
+    assert wanted <= encoded.report.psnr < wanted + 0.25
+    rate = lambda_to_rate(encoded.report.lmbda)
+    assert RATE_MIN < rate < RATE_MAX
+    with torch.inference_mode():
+        latents = analyse(weights, photo)
+        stream = send(weights, latents, setting_at(weights, rate - RATE_UNIT // 16))
+        pixels = reconstruct(weights, stream.y_hat, stream.setting.rate, Shape(*photo.shape[:2]))
+    assert psnr(photo, pixels) < wanted
+    assert len(stream.payload) < len(encoded.data)
+
+
+def test_psnr_beyond_the_served_lambdas(photo: Pixels) -> None:
+    best = encode_pixels(photo, Target(lmbda=LAMBDA_MAX), device="cpu").report.psnr
+    assert encode_pixels(photo, Target(psnr=best + 0.5), device="cpu").report.psnr >= best + 0.5
+    worst = encode_pixels(photo, Target(lmbda=LAMBDA_MIN), device="cpu").report.psnr
+    assert worst - 2 <= encode_pixels(photo, Target(psnr=worst - 2), device="cpu").report.psnr < worst
+
+
+@pytest.mark.parametrize("wanted", [70.0, math.inf, math.nan])
+def test_psnr_out_of_reach_is_refused(small: Pixels, wanted: float) -> None:
+    with pytest.raises(UsageError, match="dB"):
+        encode_pixels(small, Target(psnr=wanted), device="cpu")
+
+
+@pytest.mark.parametrize(
+    "lmbda", [0.0, -1.0, 0.0004999, 0.1500001, 1.0, math.inf, -math.inf, math.nan]
+)
+def test_lambda_out_of_range_is_refused(small: Pixels, lmbda: float) -> None:
+    with pytest.raises(UsageError, match="lambda"):
+        encode_pixels(small, Target(lmbda=lmbda), device="cpu")
+
+
+def test_no_target_is_refused(small: Pixels) -> None:
+    with pytest.raises(UsageError):
+        encode_pixels(small, Target(), device="cpu")
+
+
+def test_extended_axis_is_monotone(weights: ImageWeights) -> None:
+    settings = [setting_at(weights, int(p)) for p in np.linspace(REACH_BELOW, REACH_ABOVE, 500)]
+    for a, b in zip(settings[:-1], settings[1:], strict=True):
+        assert a.rate <= b.rate
+        assert a.step_y >= b.step_y
+    assert (settings[0].rate, settings[-1].rate) == (RATE_MIN, RATE_MAX)
+    assert settings[0].step_y > 0 > settings[-1].step_y
+    inside = setting_at(weights, lambda_to_rate(0.01))
+    assert (inside.rate, inside.step_y) == (lambda_to_rate(0.01), 0)
