@@ -24,7 +24,7 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, Ove
 def pack_alpha(alpha: Pixels) -> bytes:
     """(h, w) uint8 or uint16 -> the payload of an alpha section."""
     out = io.BytesIO()
-    Image.fromarray(alpha).save(out, "PNG", optimize=alpha.size <= 2**22)
+    Image.fromarray(alpha).save(out, "PNG", optimize=alpha.size <= 2**20)
     return out.getvalue()
 
 

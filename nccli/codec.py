@@ -21,12 +21,12 @@ from nccli.container import (
     read_container,
     write_container,
 )
-from nccli.encoding import Stream, send
+from nccli.encoding import Stream
 from nccli.errors import MediaError, UnsupportedError, UsageError
 from nccli.metrics import ms_ssim, psnr
 from nccli.picture import Metadata, Picture, Pixels, change_depth
 from nccli.rate import rate_to_lambda
-from nccli.search import Target, find_setting
+from nccli.search import Target, code_to_target
 from nccli.tiles import Progress, Shape, analyse, quiet, reconstruct
 from nccli.weights import ImageWeights, load_model
 
@@ -129,8 +129,13 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _extras(picture: Picture) -> list[Section]:
-    """The sections of a picture beside its latents."""
+def _share(progress: Progress, start: float, end: float) -> Progress:
+    """Progress of one stage as a part of the whole."""
+    return lambda done: progress(start + (end - start) * done)
+
+
+def _extras(picture: Picture, limit: int | None) -> list[Section]:
+    """The sections of a picture beside its latents, which must leave room for these in `limit` bytes."""
     sections = []
     if picture.alpha is not None:
         from nccli.alpha import pack_alpha
@@ -140,6 +145,9 @@ def _extras(picture: Picture) -> list[Section]:
         payload = getattr(picture.metadata, name)
         if payload:
             sections.append(Section(number, payload))
+    size = sum(section.size for section in sections)
+    if limit is not None and size >= limit:
+        raise UsageError(f"{limit} bytes are too few: alpha and metadata alone take {size}")
     return sections
 
 
@@ -186,14 +194,11 @@ def encode_picture(
     watch = Stopwatch()
     weights = load_model(find(model), choose_device(device))
     watch.lap("load")
-    extras = _extras(picture)
-    beside = sum(section.size for section in extras)
-    if target.size is not None and beside >= target.size:
-        raise UsageError(f"{target.size} bytes are too few: alpha and metadata alone take {beside}")
+    extras = _extras(picture, target.size)
     shape = Shape(picture.height, picture.width, picture.gray, picture.depth)
     with torch.inference_mode():
-        first, second = ENCODE_SHARES
-        latents = analyse(weights, picture.pixels, lambda done: progress(first * done))
+        analysed, coded = ENCODE_SHARES
+        latents = analyse(weights, picture.pixels, _share(progress, 0, analysed))
         watch.lap("transform")
 
         def render(y_hat: Tensor, rate: int) -> float:
@@ -202,19 +207,16 @@ def encode_picture(
         def pack(stream: Stream) -> bytes:
             return _pack(weights, stream, picture, extras)
 
-        setting = find_setting(weights, latents, target, pack, render)
-        stream = send(weights, latents, setting)
+        stream = code_to_target(weights, latents, target, pack, render)
         data = pack(stream)
         watch.lap("entropy")
         del latents
         x_hat = None
         if measure:
-            rest = 1 - second
-            x_hat = reconstruct(
-                weights, stream.y_hat, setting.rate, shape, lambda done: progress(second + rest * done)
-            )
+            rate = stream.setting.rate
+            x_hat = reconstruct(weights, stream.y_hat, rate, shape, _share(progress, coded, 1))
         watch.lap("transform")
-    return Encoded(data, _report(weights, setting.rate, data, shape, watch, picture.pixels, x_hat))
+    return Encoded(data, _report(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat))
 
 
 def encode_pixels(
@@ -283,30 +285,22 @@ def decode_bytes(
     header = container.header
     if header.pixels > max_pixels:
         raise MediaError(f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels")
-    if reference is not None and reference.shape[:2] != (header.height, header.width):
-        raise UsageError(
-            f"the reference is {reference.shape[1]}x{reference.shape[0]}, "
-            f"the file {header.width}x{header.height}"
-        )
+    shape = Shape(header.height, header.width, header.gray, header.depth)
+    if reference is not None:
+        reference = _comparable(reference, shape)
     weights = model_of(container, choose_device(device))
     watch.lap("load")
     setting = Setting(header.rate, header.step_y, header.step_z)
-    shape = Shape(header.height, header.width, header.gray, header.depth)
     payload = container.section(SectionId.LATENTS)
-    alpha = _alpha(container)
+    alpha, metadata = _alpha(container), _metadata(container)
     with torch.inference_mode():
         y_hat = receive(weights, Grid.of(header.height, header.width), setting, payload)
         watch.lap("entropy")
-        rest = 1 - DECODE_SHARE
-        x_hat = reconstruct(
-            weights, y_hat, header.rate, shape, lambda done: progress(DECODE_SHARE + rest * done)
-        )
+        x_hat = reconstruct(weights, y_hat, header.rate, shape, _share(progress, DECODE_SHARE, 1))
         watch.lap("transform")
     del y_hat
-    if reference is not None:
-        reference = _comparable(reference, shape)
     report = _report(weights, header.rate, data, shape, watch, reference, x_hat)
-    return Decoded(Picture(x_hat, alpha, _metadata(container)), report)
+    return Decoded(Picture(x_hat, alpha, metadata), report)
 
 
 def _alpha(container: Container) -> Pixels | None:
@@ -324,6 +318,9 @@ def _metadata(container: Container) -> Metadata:
 
 def _comparable(reference: Pixels, shape: Shape) -> Pixels:
     """A reference with the depth and channels of the decoded picture."""
+    if reference.shape[:2] != (shape.height, shape.width):
+        found = f"{reference.shape[1]}x{reference.shape[0]}"
+        raise UsageError(f"the reference is {found}, the file {shape.width}x{shape.height}")
     reference = change_depth(reference, shape.depth)
     if not shape.gray and reference.shape[2] == 1:
         return reference.repeat(3, axis=2)

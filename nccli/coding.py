@@ -83,6 +83,7 @@ class Group:
         log2_steps: (M,) 1/64 octave.
         steps: (M,) the same as fixed-point step sizes, float64.
         indexes: (M, n) table rows, uint8; 0 means not coded.
+        sent: (k,) places in the flattened group of the symbols that are coded, ascending.
     """
 
     rows: tuple[int, int]
@@ -91,6 +92,7 @@ class Group:
     log2_steps: Tensor
     steps: Tensor
     indexes: Tensor
+    sent: Tensor
 
 
 class Driver(Protocol):
@@ -168,7 +170,7 @@ class _Steps:
 
 def dequantise(symbols: Tensor, group: Group) -> Tensor:
     """y_hat = mean + symbol * step, rounded to fixed point: (M, n) int32."""
-    y_hat = torch.floor(symbols * group.steps[:, None] + 0.5) + group.means
+    y_hat = (symbols * group.steps[:, None]).add_(0.5).floor_().add_(group.means)
     return y_hat.clamp_(-LATENT_LIMIT, LATENT_LIMIT).to(torch.int32)
 
 
@@ -210,11 +212,12 @@ def _group(
         around = _context(weights, y_hat, rows)[:, :, mask][:, :, None]
         output = network.second(chosen, rate, around)
     means, log2_scales = output[0, :, 0].chunk(2)
-    ratio = torch.floor(log2_scales / 2 ** (LATENT_BITS - 6)) - steps.log2_steps[:, None]
+    ratio = (log2_scales / 2 ** (LATENT_BITS - 6)).floor_().sub_(steps.log2_steps[:, None])
     width = STEP_UNIT // ROWS_PER_OCTAVE
-    row = torch.floor((ratio - LOWEST_LOG2_RATIO * STEP_UNIT + width // 2) / width)
+    row = ratio.add_(width // 2 - LOWEST_LOG2_RATIO * STEP_UNIT).div_(width).floor_()
     indexes = row.clamp_(0, weights.y_tables.rows - 1).to(torch.uint8)
-    return Group(rows, mask, means, steps.log2_steps, steps.steps, indexes)
+    sent = indexes.flatten().nonzero()[:, 0]
+    return Group(rows, mask, means, steps.log2_steps, steps.steps, indexes, sent)
 
 
 def _context(weights: ImageWeights, y_hat: Tensor, rows: tuple[int, int]) -> Tensor:
@@ -266,14 +269,13 @@ class Receiver:
         return self._coder.code(tables, indexes, indexes)
 
     def latents(self, group: Group) -> Tensor:
-        return code_group(self._tables, self._coder, group, torch.zeros_like(group.means))
+        return code_group(self._tables, self._coder, group, torch.zeros_like(group.sent))
 
 
 def code_group(tables: Tables, coder: SymbolCoder, group: Group, symbols: Tensor) -> Tensor:
-    """Pass the coded symbols of a group through a coder; those of row 0 are zero and not sent."""
-    indexes = group.indexes.cpu().numpy().reshape(-1)
-    values = symbols.to(torch.int32).cpu().numpy().reshape(-1)
-    sent = np.flatnonzero(indexes)
-    result = np.zeros(len(indexes), np.float64)
-    result[sent] = coder.code(tables, indexes[sent], values[sent])
-    return torch.from_numpy(result.reshape(tuple(group.means.shape))).to(group.means.device)
+    """Pass the sent symbols of a group, (k,), through a coder; returns all, (M, n), the others zero."""
+    indexes = group.indexes.flatten()[group.sent].cpu().numpy()
+    coded = coder.code(tables, indexes, symbols.to(torch.int32).cpu().numpy())
+    result = torch.zeros_like(group.means)
+    result.view(-1)[group.sent] = torch.from_numpy(coded).to(result)
+    return result

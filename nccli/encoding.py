@@ -100,24 +100,26 @@ class Sender:
 
     def latents(self, group: Group) -> Tensor:
         top, bottom = group.rows
-        y = self._latents.y[:, top:bottom][:, group.mask].double() * 2**LATENT_BITS
-        scaled = (y - group.means) / group.steps[:, None]
+        channel = group.sent // group.means.shape[1]
+        y = self._latents.y[:, top:bottom][:, group.mask].flatten()[group.sent].double()
+        scaled = (y * 2**LATENT_BITS - group.means.flatten()[group.sent]) / group.steps[channel]
         symbols = torch.round(scaled).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-        symbols = self._shrink(scaled, symbols, group)
+        rows = group.indexes.flatten()[group.sent].long()
+        price = self._distortion * (group.steps / 2**LATENT_BITS) ** 2
+        symbols = self._shrink(scaled, symbols, rows, price[channel])
         return code_group(self._weights.y_tables, self._coder, group, symbols)
 
-    def _shrink(self, scaled: Tensor, symbols: Tensor, group: Group) -> Tensor:
+    def _shrink(self, scaled: Tensor, symbols: Tensor, rows: Tensor, price: Tensor) -> Tensor:
         """Move a symbol one towards zero where the bits saved outweigh the error added.
 
-        The synthesis is close to orthonormal, so the error of a latent is that of the pixels.
+        The synthesis is close to orthonormal, so the error of a latent is that of the pixels. All
+        are (k,); price is what a squared step of error counts, in bits.
         """
         size = symbols.abs()
         excess = 2 * (scaled.abs() - size) + 1
-        price = self._distortion * (group.steps / 2**LATENT_BITS) ** 2
         saved = torch.from_numpy(self._weights.y_tables.shrink_savings).to(size.device)
-        bits = saved[group.indexes.long(), size.clamp_max(SHRINK_REACH).long()]
-        symbols = torch.where(excess * price[:, None] < bits, symbols - symbols.sign(), symbols)
-        return symbols * (group.indexes > 0)
+        bits = saved[rows, size.clamp_max(SHRINK_REACH).long()]
+        return torch.where(excess * price < bits, symbols - symbols.sign(), symbols)
 
 
 def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:

@@ -88,7 +88,8 @@ class IntegerActivation(nn.Module):
     """`Activation` on integers: the negative side is divided by eight, rounded down."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.maximum(x, torch.floor(x * LEAK))
+        leaked = (x * LEAK).floor_()
+        return torch.maximum(x, leaked, out=leaked)
 
 
 class IntegerConv2d(nn.Module):
@@ -143,7 +144,7 @@ class IntegerConv2d(nn.Module):
             total = total.reshape(len(x), len(self.kernel), *x.shape[2:])
         else:
             total = F.conv2d(x, self.kernel, padding=size // 2)
-        total = torch.floor((total + self.offset) * self.scale)
+        total = total.add_(self.offset).mul_(self.scale).floor_()
         return total.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
 
 

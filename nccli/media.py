@@ -18,7 +18,7 @@ from nccli import deep
 from nccli.container import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE
 from nccli.errors import MediaError, UsageError
 from nccli.files import STREAM
-from nccli.metadata import EXIF_PREFIX, metadata_of, orientation_of, turn_upright
+from nccli.metadata import EXIF_PREFIX, metadata_of, orientation_of, tiff_tags, turn_upright
 from nccli.picture import Metadata, Picture, Pixels, drop_opaque, eight_bit
 
 FORMATS = {
@@ -55,6 +55,7 @@ JPEG_BLOCK = 65500
 
 STRIP_ROWS = 512
 BROKEN = (
+    RuntimeError,
     OSError,
     SyntaxError,
     ValueError,
@@ -260,11 +261,11 @@ def _metadata_options(metadata: Metadata, name: str) -> dict[str, Any]:
         fits = {k: v for k, v in fits.items() if len(v) <= JPEG_BLOCK}
     if metadata.icc:
         options["icc_profile"] = metadata.icc
+    if name == "tiff":
+        return options | {"tiffinfo": tiff_tags(metadata)}
     if "exif" in fits:
         options["exif"] = EXIF_PREFIX + fits["exif"]
-    if "xmp" in fits and name == "tiff":
-        options["tiffinfo"] = {700: fits["xmp"]}
-    elif "xmp" in fits and name == "png":
+    if "xmp" in fits and name == "png":
         from PIL.PngImagePlugin import PngInfo
 
         options["pnginfo"] = PngInfo()

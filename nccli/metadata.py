@@ -13,6 +13,8 @@ from nccli.picture import Metadata, Pixels
 ORIENTATION = 0x0112
 EXIF_PREFIX = b"Exif\0\0"
 
+XMP_TAG = 700
+
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)
 """Descriptive tags of a TIFF: title, maker, camera, software, date, artist, copyright, EXIF, GPS."""
 
@@ -62,11 +64,28 @@ def _exif(image: Image.Image) -> bytes | None:
         return upright_exif(stored.removeprefix(EXIF_PREFIX))
     if image.format != "TIFF":
         return None
-    source, kept = image.getexif(), Image.Exif()
+    kept = _descriptive(image.getexif())
+    return upright_exif(kept.tobytes().removeprefix(EXIF_PREFIX)) if len(kept) else None
+
+
+def _descriptive(source: Image.Exif) -> Image.Exif:
+    """Only the tags that say nothing about how a TIFF is stored."""
+    kept = Image.Exif()
     for tag in TIFF_TAGS:
         if tag in source:
             kept[tag] = source.get_ifd(tag) if tag in (34665, 34853) else source[tag]
-    return upright_exif(kept.tobytes().removeprefix(EXIF_PREFIX)) if len(kept) else None
+    return kept
+
+
+def tiff_tags(metadata: Metadata) -> Image.Exif:
+    """EXIF and XMP as the tags of a TIFF."""
+    source = Image.Exif()
+    if metadata.exif:
+        source.load(metadata.exif)
+    tags = _descriptive(source)
+    if metadata.xmp:
+        tags[XMP_TAG] = metadata.xmp
+    return tags
 
 
 def upright_exif(exif: bytes) -> bytes | None:

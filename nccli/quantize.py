@@ -80,5 +80,10 @@ def noisy(x: Tensor, step: Tensor) -> Tensor:
 
 
 def straight_through(x: Tensor, step: Tensor) -> Tensor:
-    """Training proxy for the pixels: rounding to multiples of `step`, gradient of the identity."""
-    return x + (torch.round(x / step) * step - x).detach()
+    """Training proxy for the pixels: rounding to multiples of `step`, gradient of the identity.
+
+    The step itself learns from the rounding error (Esser et al. 2020, LSQ); without that only the
+    rate would move it, towards ever coarser steps.
+    """
+    scaled = x / step
+    return (scaled + (torch.round(scaled) - scaled).detach()) * step

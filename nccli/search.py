@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from nccli.coding import Setting
 from nccli.container import STEP_Y_LIMIT
 from nccli.encoding import Latents, Stream, default_step_z, price, send
 from nccli.errors import UsageError
-from nccli.quantize import STEP_UNIT
+from nccli.quantize import STEP_UNIT, interpolate_anchors
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
 from nccli.weights import ImageWeights
 
@@ -29,9 +31,15 @@ ACCEPT = 0.9925
 AIM = 0.9965
 """Fraction of a size target that each trial aims at."""
 
-MAX_TRIALS = 24
-FIRST_SLOPE = 0.5
-"""log2(bytes) per octave of lambda, a photograph's."""
+MAX_TRIALS = 32
+BISECT_FROM = 8
+"""After this many trials the search halves the interval: certain, if slow."""
+
+SAMPLES, KNOTS = 256, 48
+"""Latent positions and points of the axis that the first estimate of the size is made from."""
+
+BITS_PER_ESTIMATE, BASE_BYTES = 1.0, 40.0
+"""What a real stream takes for each bit of the estimate, and at least, on photographs."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +58,24 @@ class Target:
 
 
 def setting_at(weights: ImageWeights, point: int) -> Setting:
-    """The setting at a point of the extended rate axis."""
-    rate = min(max(point, RATE_MIN), RATE_MAX)
-    step_y = -round((point - rate) / UNITS_PER_STEP)
-    return Setting(rate, step_y, default_step_z(weights, rate))
+    """The setting at a point of the extended rate axis.
+
+    Beyond the ends, step_y overshoots by less than one unit and the rate makes up for it.
+    """
+    outside = point - min(max(point, RATE_MIN), RATE_MAX)
+    step_y = math.copysign(-(-abs(outside) // UNITS_PER_STEP), -outside)
+    rate = point + round(step_y) * UNITS_PER_STEP
+    return Setting(rate, round(step_y), default_step_z(weights, rate))
 
 
-def find_setting(
+def code_to_target(
     weights: ImageWeights,
     latents: Latents,
     target: Target,
     pack: Callable[[Stream], bytes],
     render: Callable[[Tensor, int], float],
-) -> Setting:
-    """The setting that meets `target`.
+) -> Stream:
+    """The picture coded so that it meets `target`.
 
     Args:
         weights: model.
@@ -78,50 +90,72 @@ def find_setting(
     if target.size is not None:
         return _fit_size(weights, latents, target.size, pack)
     if target.psnr is not None:
-        return _reach_psnr(weights, latents, target.psnr, render)
+        return send(weights, latents, _reach_psnr(weights, latents, target.psnr, render))
     lmbda = target.lmbda or 0.0
     if not LAMBDA_MIN <= lmbda <= LAMBDA_MAX:
         raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {LAMBDA_MAX}")
-    return setting_at(weights, lambda_to_rate(lmbda))
+    return send(weights, latents, setting_at(weights, lambda_to_rate(lmbda)))
 
 
-def _fit_size(weights: ImageWeights, latents: Latents, size: int, pack: Callable[[Stream], bytes]) -> Setting:
-    """The highest rate whose file is at most `size` bytes: secant steps on log2(bytes).
+def _fit_size(weights: ImageWeights, latents: Latents, size: int, pack: Callable[[Stream], bytes]) -> Stream:
+    """The highest rate whose file is at most `size` bytes.
 
-    Trials are coded for real: that takes no longer than pricing them, and a limit is a limit.
+    A quick estimate gives the shape of log2(bytes) along the axis, trials correct its height. Trials
+    are coded for real: that takes no longer than pricing them, and a limit is a limit.
     """
     low, high = REACH_BELOW, REACH_ABOVE
-    point = lambda_to_rate(0.01)
-    best: Setting | None = None
-    known: list[tuple[int, float]] = []
-    for _ in range(MAX_TRIALS):
-        setting = setting_at(weights, point)
-        bytes_ = len(pack(send(weights, latents, setting)))
-        known.append((point, math.log2(bytes_)))
+    shape = _Shape(weights, latents)
+    wanted = math.log2(max(size * AIM, 1))
+    point = shape.solve(wanted, low, high)
+    best: Stream | None = None
+    for trial in range(MAX_TRIALS):
+        stream = send(weights, latents, setting_at(weights, point))
+        bytes_ = len(pack(stream))
         if bytes_ <= size:
-            low, best = point, setting
+            low, best = point, stream
         else:
             high = point
         if ACCEPT * size <= bytes_ <= size or high - low <= 1 or low == REACH_ABOVE:
             break
-        point = _next_point(known, math.log2(max(size * AIM, 1)), low, high)
+        shape.correct(point, math.log2(bytes_))
+        point = shape.solve(wanted, low, high) if trial < BISECT_FROM else (low + high) // 2
     if best is None:
         raise UsageError(f"{size} bytes are too few for this picture, even at the lowest quality")
     return best
 
 
-def _next_point(known: list[tuple[int, float]], wanted: float, low: int, high: int) -> int:
-    """Where the line through the two trials nearest to the target meets it, inside (low, high)."""
-    near = sorted(known, key=lambda item: abs(item[1] - wanted))[:2]
-    slope = FIRST_SLOPE / RATE_UNIT
-    if len(near) == 2 and near[0][0] != near[1][0]:
-        slope = (near[0][1] - near[1][1]) / (near[0][0] - near[1][0])
-    if slope <= 0:
-        return (low + high) // 2
-    guess = near[0][0] + (wanted - near[0][1]) / slope
-    if not low < guess < high and low > REACH_BELOW and high < REACH_ABOVE:
-        return (low + high) // 2
-    return round(min(max(guess, low + 1), high - 1))
+class _Shape:
+    """log2(bytes) along the extended rate axis: an estimate from y alone, made right by trials."""
+
+    def __init__(self, weights: ImageWeights, latents: Latents) -> None:
+        sample = latents.y.flatten(1)[:, :: max(latents.y[0].numel() // SAMPLES, 1)].abs()
+        scale = latents.y[0].numel() / sample.shape[1]
+        points = np.linspace(REACH_BELOW, REACH_ABOVE, KNOTS)
+        heights = []
+        for knot in points:
+            setting = setting_at(weights, int(knot))
+            log2 = interpolate_anchors(weights.gain, setting.rate) + setting.step_y
+            steps = torch.from_numpy(np.exp2(log2 / STEP_UNIT)).to(sample)
+            bits = torch.log2(1 + (sample / steps[:, None]) ** 2).sum() / 2 * scale
+            heights.append(math.log2(float(bits) / 8 * BITS_PER_ESTIMATE + BASE_BYTES))
+        self._points, self._heights = points, np.array(heights)
+        self._known: list[tuple[int, float]] = []
+
+    def correct(self, point: int, height: float) -> None:
+        """Learn from a trial: the estimate goes through the last two, its shape between them."""
+        self._known = [*self._known, (point, height)][-2:]
+        errors = [h - float(np.interp(p, self._points, self._heights)) for p, h in self._known]
+        if len(errors) == 2 and self._known[0][0] != self._known[1][0]:
+            (first, _), (second, _) = self._known
+            tilt = (errors[1] - errors[0]) / (second - first)
+            self._heights = self._heights + errors[1] + tilt * (self._points - second)
+        else:
+            self._heights = self._heights + errors[-1]
+
+    def solve(self, wanted: float, low: int, high: int) -> int:
+        """The point strictly between low and high where the estimate comes nearest to `wanted`."""
+        rising = np.maximum.accumulate(self._heights)
+        return round(min(max(float(np.interp(wanted, rising, self._points)), low + 1), high - 1))
 
 
 def _reach_psnr(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_encoding_twice_gives_the_same_bytes(photo: Pixels) -> None:
 def test_rate_and_quality_grow_with_lambda(request: pytest.FixtureRequest, picture: str) -> None:
     pixels: Pixels = request.getfixturevalue(picture)[:256, :256]
     reports = [encode_pixels(pixels, Target(lmbda=float(v)), device="cpu").report for v in LAMBDAS]
-    for worse, better in zip(reports[:-1], reports[1:], strict=True):
+    for worse, better in pairwise(reports):
         assert worse.bytes < better.bytes
         assert worse.psnr < better.psnr
     assert reports[-1].psnr - reports[0].psnr > 10

@@ -24,7 +24,7 @@ from nccli.coding import (
     symbols_checksum,
 )
 from nccli.encoding import CostCounter, Latents, Sender, send
-from nccli.entropy import IntArray, SymbolCoder, SymbolEncoder, Tables
+from nccli.entropy import IntArray, SymbolDecoder, SymbolEncoder, Tables
 from nccli.errors import FormatError
 from nccli.quantize import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors
 from nccli.rate import lambda_to_rate
@@ -129,7 +129,9 @@ def test_every_step_of_z_decodes(weights: ImageWeights, small_sample: Sample, st
     assert torch.equal(receive(weights, latents.grid, stream.setting, stream.payload), stream.y_hat)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 1), (16, 16), (63, 65), (1, 5000), (5000, 1), (129, 64)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 17), (17, 1), (16, 16), (63, 65), (1, 5000), (5000, 1), (129, 64)]
+)
 def test_odd_sizes_come_back(weights: ImageWeights, coffee: Pixels, size: tuple[int, int]) -> None:
     pixels = np.resize(coffee[100:300, 200:400], (*size, 3))
     latents = analyse(weights, pixels)
@@ -223,6 +225,13 @@ def test_short_payloads_are_an_error(weights: ImageWeights, photo_sample: Sample
         receive(weights, photo_sample.latents.grid, stream.setting, stream.payload[:length])
 
 
+def test_data_after_the_last_symbol_is_an_error(weights: ImageWeights, photo_sample: Sample) -> None:
+    stream, grid = photo_sample.stream, photo_sample.latents.grid
+    assert torch.equal(receive(weights, grid, stream.setting, stream.payload + bytes(9)), stream.y_hat)
+    with pytest.raises(FormatError, match="after the last symbol"):
+        receive(weights, grid, stream.setting, stream.payload + b"some more bytes")
+
+
 def test_wrong_checks_are_an_error(weights: ImageWeights, small_sample: Sample) -> None:
     stream = small_sample.stream
     for place in range(CHECKS_BYTES):
@@ -252,30 +261,29 @@ def test_steps_follow_the_anchors_and_step_y(weights: ImageWeights, small_sample
         assert np.allclose(group.steps.numpy(), sizes, rtol=1e-6)
 
 
+def group_of(means: Tensor, steps: Tensor, indexes: Tensor) -> Group:
+    mask = torch.ones(1, means.shape[1], dtype=torch.bool)
+    return Group((0, 1), mask, means, steps, steps, indexes, indexes.flatten().nonzero()[:, 0])
+
+
 def test_dequantise_rounds_to_fixed_point() -> None:
     symbols = torch.tensor([[0.0, 1, -1, 3, 2**30], [5, -7, 2, 0, -(2**30)]], dtype=torch.float64)
     steps = torch.tensor([100.25, 0.75], dtype=torch.float64)
     means = torch.tensor([[5.0, -9, 17, 0, 0], [1, 2, 3, 4, 0]], dtype=torch.float64)
-    group = Group((0, 1), torch.ones(1, 5, dtype=torch.bool), means, steps, steps, means)
     expected = [[5, 91, -83, 301, 2**30], [5, -3, 5, 4, -3 * 2**28]]
-    assert dequantise(symbols, group).tolist() == expected
+    assert dequantise(symbols, group_of(means, steps, means)).tolist() == expected
 
 
 def test_symbols_of_row_zero_are_not_sent(weights: ImageWeights) -> None:
-    class Counter:
-        sent = 0
-
-        def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
-            self.sent += len(indexes)
-            return symbols
-
-    counter: SymbolCoder = Counter()
-    indexes = torch.tensor([[0, 3], [9, 0]], dtype=torch.uint8)
-    ones = torch.ones(2, 2, dtype=torch.float64)
-    group = Group((0, 1), torch.ones(1, 2, dtype=torch.bool), ones, ones[0], ones[0], indexes)
-    result = code_group(weights.y_tables, counter, group, 4 * ones)
-    assert result.tolist() == [[0, 4], [4, 0]]
-    assert counter.sent == 2
+    indexes = torch.tensor([[0, 3, 0], [9, 0, 90]], dtype=torch.uint8)
+    ones = torch.ones(2, 3, dtype=torch.float64)
+    group = group_of(ones, ones[:, 0], indexes)
+    encoder, symbols = SymbolEncoder(), torch.tensor([4.0, -5.0, 6.0])
+    expected = [[0, 4, 0], [-5, 0, 6]]
+    assert code_group(weights.y_tables, encoder, group, symbols).tolist() == expected
+    decoder = SymbolDecoder(encoder.finish())
+    assert code_group(weights.y_tables, decoder, group, torch.zeros(3)).tolist() == expected
+    decoder.finish()
 
 
 def test_grid_sizes() -> None:

@@ -264,8 +264,14 @@ def test_latents_must_be_there_exactly_once() -> None:
 
 
 def test_writer_refuses_fields_out_of_range() -> None:
-    for change in ({"width": 0}, {"height": MAX_SIDE + 1}, {"step_z": 7}, {"step_y": STEP_Y_LIMIT + 1}, {"depth": 12}):
-        with pytest.raises(ValueError, match="range|bits"):
+    for change in (
+        {"width": 0},
+        {"height": MAX_SIDE + 1},
+        {"step_z": 7},
+        {"step_y": STEP_Y_LIMIT + 1},
+        {"depth": 12},
+    ):
+        with pytest.raises(ValueError, match=r"range|bits"):
             write_container(replace(HEADER, **change), [])
 
 

@@ -200,9 +200,7 @@ def test_damaged_streams_raise_only_format_errors(
 
 
 def test_endless_escapes_are_refused() -> None:
-    greedy = Tables(
-        np.array([1, TOTAL - 1], np.int32), np.array([0, 2], np.int32), np.array([0], np.int32)
-    )
+    greedy = Tables(np.array([1, TOTAL - 1], np.int32), np.array([0, 2], np.int32), np.array([0], np.int32))
     greedy.check()
     with pytest.raises(FormatError, match="escapes"):
         decode(greedy, np.zeros(100_000, np.int64), b"\x80\x12\x34\x56")

@@ -69,7 +69,10 @@ def test_factorized_prior_equals_compressai(oracle: ModuleType, prior: Factorize
 
 
 def test_untrained_prior_equals_compressai(oracle: ModuleType) -> None:
-    ours, theirs = FactorizedPrior(CHANNELS, init_scale=10.0), oracle.EntropyBottleneck(CHANNELS, init_scale=10)
+    ours, theirs = (
+        FactorizedPrior(CHANNELS, init_scale=10.0),
+        oracle.EntropyBottleneck(CHANNELS, init_scale=10),
+    )
     for a, b in zip(ours.matrices, theirs.matrices, strict=True):
         assert torch.allclose(a, b)
     for a, b in zip(ours.factors, theirs.factors, strict=True):
@@ -118,7 +121,9 @@ def test_gaussian_is_exact_far_out() -> None:
     """Where 1 - cumulative would be zero."""
     one = torch.ones((), dtype=torch.float64)
     far = float(gaussian_likelihood(12 * one, one, one))
-    assert far == pytest.approx(0.5 * (math.erfc(11.5 / math.sqrt(2)) - math.erfc(12.5 / math.sqrt(2))), rel=1e-9)
+    assert far == pytest.approx(
+        0.5 * (math.erfc(11.5 / math.sqrt(2)) - math.erfc(12.5 / math.sqrt(2))), rel=1e-9
+    )
     assert 0 < far < 1e-29
 
 

@@ -36,7 +36,7 @@ def test_known_rate_points() -> None:
     assert lambda_to_rate(2.0**-11) == FIRST_ANCHOR == RATE_UNIT
     assert lambda_to_rate(1e-9) == 0
     assert lambda_to_rate(1e9) == 0xFFFF
-    assert (RATE_MIN, RATE_MAX) == (lambda_to_rate(0.0005), lambda_to_rate(0.15))
+    assert (lambda_to_rate(0.0005), lambda_to_rate(0.15)) == (RATE_MIN, RATE_MAX)
     assert math.log2(rate_to_lambda(FIRST_ANCHOR + (NUM_ANCHORS - 1) * ANCHOR_SPACING)) == -2.25
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from nccli.catalogue import find
 from nccli.model import CONFIGS
 from nccli.train import data
 from nccli.train.loop import Plan, Trainer, train
 
 TILE = 384
 """Side of the square tiles that training pictures are cut into, in pixels."""
+
+CARD_FACTS = ("data", "command", "device", "notes")
 
 EXAMPLE = """examples:
   python -m nccli.train image photos/ shards/*.tar --minutes 120 -o runs/s
@@ -56,6 +61,17 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--anchor", type=Path, action="append", default=[], help="JSON with bpp and psnr lists"
     )
+    keep = commands.add_parser("keep", help="keep a run's weights, small, for a later run's --from")
+    keep.add_argument("run", type=Path, metavar="RUN")
+    keep.add_argument("-o", "--out", type=Path, required=True)
+    card = commands.add_parser("card", help="measure a model of the catalogue and write its card")
+    card.add_argument("run", type=Path, metavar="RUN")
+    card.add_argument("pictures", type=Path, help="folder of pictures to measure on")
+    card.add_argument("--model", default="s")
+    card.add_argument("-o", "--out", type=Path, default=Path("models"), help="models folder")
+    card.add_argument("--anchor", type=Path, action="append", default=[], help="JSON with bpp and psnr lists")
+    for fact in CARD_FACTS:
+        card.add_argument(f"--{fact}", default="", help="a line of the card")
     return parser
 
 
@@ -77,6 +93,7 @@ def run_image(args: argparse.Namespace) -> None:
     tiles = data.load_tiles(args.data, TILE, workers=max(args.threads, 2))
     tiles, held = data.split(tiles)
     args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "plan.json").write_text(json.dumps(asdict(plan)))
     trainer = Trainer(plan, device)
     checkpoint = args.out / "checkpoint.safetensors"
     if checkpoint.exists():
@@ -89,6 +106,14 @@ def run_image(args: argparse.Namespace) -> None:
     train(trainer, tiles.to(device), held, args.out, args.save_minutes)
 
 
+def run_keep(args: argparse.Namespace) -> None:
+    """Write the weights of a run's checkpoint in half precision."""
+    plan = Plan(**json.loads((args.run / "plan.json").read_text()))
+    trainer = Trainer(plan, torch.device("cpu"))
+    trainer.load(args.run / "checkpoint.safetensors", restart=False)
+    trainer.save_weights(args.out)
+
+
 def main() -> None:
     """Entry point."""
     args = build_parser().parse_args()
@@ -99,10 +124,18 @@ def main() -> None:
 
         tiles, _ = data.split(data.load_tiles(args.data, TILE, workers=2))
         print(publish(args.run / "checkpoint.safetensors", args.out, args.name, args.about, tiles))
+    elif args.command == "keep":
+        run_keep(args)
     else:
         from nccli.train.evaluate import evaluate
 
-        evaluate(args.pictures, args.model, args.anchor, args.every)
+        every = args.every if args.command == "evaluate" else 1
+        points, rates = evaluate(args.pictures, args.model, args.anchor, every)
+        if args.command == "card":
+            from nccli.train.card import write_card
+
+            facts = {fact: getattr(args, fact) for fact in CARD_FACTS} | {"pictures": args.pictures.name}
+            print(write_card(args.out, find(args.model), args.run, points, rates, facts))
 
 
 if __name__ == "__main__":

@@ -51,16 +51,22 @@ def bd_rate(anchor: Path, points: list[Point]) -> float:
             [p.bpp for p in points],
             [p.psnr for p in points],
             method="akima",
+            require_matching_points=False,
+            min_overlap=0.5,
         )
     )
 
 
-def evaluate(folder: Path, model: str, anchors: list[Path], every: int) -> None:
-    """Print the rate-distortion table of a folder of pictures, and BD-rates."""
+def evaluate(
+    folder: Path, model: str, anchors: list[Path], every: int
+) -> tuple[list[Point], dict[str, float]]:
+    """Print and return the rate-distortion points of a folder of pictures, and BD-rates by anchor."""
     pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[::every]
     points = []
     for point in measure(pictures, model):
         points.append(point)
         print(json.dumps(asdict(point)), flush=True)
-    for anchor in anchors:
-        print(f"BD-rate against {anchor.stem}: {bd_rate(anchor, points):+.2f} %", flush=True)
+    rates = {anchor.stem: bd_rate(anchor, points) for anchor in anchors}
+    for name, value in rates.items():
+        print(f"BD-rate against {name}: {value:+.2f} %", flush=True)
+    return points, rates

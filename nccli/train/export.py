@@ -69,7 +69,9 @@ def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
     tensors |= table_tensors(density_tables(model.y_density), "y_tables")
     draft = Entry(name=name, id=0, file="", sha256="", about="")
     weights = assemble_weights(tensors, model.config, draft, torch.device("cpu"))
-    tensors |= table_tensors(calibrate(weights, tiles), "y_tables")
+    weights = calibrate(weights, tiles)
+    tensors["gain"] = torch.from_numpy(weights.gain).to(torch.int32)
+    tensors |= table_tensors(weights.y_tables, "y_tables")
     return save_weights(tensors, model.config, folder, name)
 
 

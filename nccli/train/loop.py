@@ -151,6 +151,9 @@ class Trainer:
             rows.append({"lmbda": lmbda, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective})
         return rows
 
+    def _metadata(self) -> dict[str, str]:
+        return {"plan": json.dumps(asdict(self.plan)), "progress": json.dumps(asdict(self.progress))}
+
     def save(self, path: Path) -> None:
         """Everything needed to resume, as safetensors; replaced in one move."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -159,10 +162,15 @@ class Trainer:
             state = self.optimiser.state.get(p, {})
             tensors |= {f"adam.{name}.{k}": v for k, v in state.items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        metadata = {"plan": json.dumps(asdict(self.plan)), "progress": json.dumps(asdict(self.progress))}
         part = path.with_suffix(".part")
-        save_file(tensors, part, metadata)
+        save_file(tensors, part, self._metadata())
         part.replace(path)
+
+    def save_weights(self, path: Path) -> None:
+        """Raw and averaged weights in half precision: enough for another run to go on from."""
+        parts = (("model.", self.model), ("average.", self.average))
+        tensors = {f"{prefix}{k}": v.half().cpu() for prefix, m in parts for k, v in m.state_dict().items()}
+        save_file(tensors, path, self._metadata())
 
     def load(self, path: Path, restart: bool) -> None:
         """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule."""

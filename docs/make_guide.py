@@ -1,0 +1,75 @@
+"""Make the pictures and figures of guide.md and lambda.md: `python docs/make_guide.py`.
+
+Writes docs/images/guide-*.png and the tables between the marks of the two pages.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import nccli
+from nccli.metrics import psnr
+from nccli.picture import Pixels
+from nccli.rate import LAMBDA_MIN
+
+DOCS = Path(__file__).resolve().parent
+SOURCE = DOCS / "images" / "chelsea.png"
+SHOWN = (LAMBDA_MIN, 0.002, 0.008, 0.03)
+TABLED = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15)
+
+
+def jpeg_bytes(pixels: Pixels, wanted: float) -> int | None:
+    """Size of the smallest JPEG (4:4:4, optimised) of at least `wanted` dB."""
+    for quality in range(1, 101):
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling=0, optimize=True)
+        if psnr(pixels, np.asarray(Image.open(out))) >= wanted:
+            return len(out.getvalue())
+    return None
+
+
+def show(pixels: Pixels) -> str:
+    """Write the pictures; return the table that shows them."""
+    rows = ["| lambda | bytes | bpp | PSNR | JPEG of that PSNR | |", "|---|---|---|---|---|---|"]
+    for lmbda in SHOWN:
+        encoded = nccli.encode(pixels, lmbda=lmbda, measure=True)
+        report, name = encoded.report, f"guide-{lmbda:g}.png"
+        nccli.decode(encoded.data).save(DOCS / "images" / name, optimize=True)
+        other = jpeg_bytes(pixels, report.psnr or 0)
+        rows.append(
+            f"| {lmbda:g} | {report.bytes:,} | {report.bpp:.3f} | {report.psnr:.1f} dB "
+            f"| {'-' if other is None else f'{other:,}'} bytes | ![lambda {lmbda:g}](images/{name}) |"
+        )
+    return "\n".join(rows)
+
+
+def table(pixels: Pixels) -> str:
+    """Rates and qualities along the axis."""
+    rows = ["| lambda | bytes | bpp | PSNR | MS-SSIM |", "|---|---|---|---|---|"]
+    for lmbda in TABLED:
+        report = nccli.encode(pixels, lmbda=lmbda, measure=True).report
+        ms_ssim = "-" if report.ms_ssim is None else f"{report.ms_ssim:.4f}"
+        rows.append(f"| {lmbda:g} | {report.bytes:,} | {report.bpp:.3f} | {report.psnr:.2f} dB | {ms_ssim} |")
+    return "\n".join(rows)
+
+
+def fill(page: Path, mark: str, text: str) -> None:
+    """Put `text` between the two comments called `mark`."""
+    pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    page.write_text(pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page.read_text()))
+
+
+def main() -> None:
+    """Make everything."""
+    pixels = np.asarray(Image.open(SOURCE).convert("RGB"))
+    fill(DOCS / "guide.md", "pictures", show(pixels))
+    fill(DOCS / "lambda.md", "table", table(pixels))
+
+
+if __name__ == "__main__":
+    main()

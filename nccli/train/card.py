@@ -1,0 +1,96 @@
+"""The card beside a weights file: where it comes from and what it measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from nccli.catalogue import Entry
+from nccli.train.evaluate import Point
+
+CARD = """# Model `{name}` (id {id})
+
+`{file}`, sha256 `{sha256}`
+
+{about}
+
+| | |
+|---|---|
+| data | {data} |
+| command | `{command}` |
+| steps | {step:,} of {batch} crops of {crop}x{crop} pixels ({images:,} images seen) |
+| time | {minutes:.0f} minutes of training |
+| device | {device} |
+| licence | MIT, as the project |
+{notes}
+## Measured on {pictures}
+
+From whole files and 8-bit pixels, averaged over pictures.
+
+| lambda | bpp | PSNR (dB) | MS-SSIM |
+|---|---|---|---|
+{table}
+
+BD-rate (PSNR, Akima interpolation; negative is better):
+
+| against | BD-rate |
+|---|---|
+{bd_rates}
+
+## Validation while training
+
+Averaged weights, rounded latents, estimated bits, the central 256x256 pixels of the tiles held back.
+
+| step | {columns} |
+|---|{rule}|
+{curve}
+"""
+
+
+def write_card(
+    folder: Path,
+    entry: Entry,
+    run: Path,
+    points: list[Point],
+    bd_rates: dict[str, float],
+    facts: dict[str, str],
+) -> Path:
+    """Write FILE.md beside the weights.
+
+    Args:
+        folder: models folder.
+        entry: the model.
+        run: its run folder, with log.jsonl.
+        points: measured rate-distortion points.
+        bd_rates: percent, by the anchor's name.
+        facts: data, command, device, pictures, notes.
+    """
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    last, plan = log[-1], json.loads((run / "plan.json").read_text())
+    lambdas = [v["lmbda"] for v in last["validation"]]
+    curve = [
+        [f"{row['step']}"]
+        + [f"{v['bpp']:.4f} / {v['psnr']:.2f} / {v['loss']:.4f}" for v in row["validation"]]
+        for row in log
+    ]
+    text = CARD.format(
+        name=entry.name,
+        id=entry.id,
+        file=entry.file,
+        sha256=entry.sha256,
+        about=entry.about,
+        step=last["step"],
+        images=last["images"],
+        minutes=last["seconds"] / 60,
+        batch=plan["batch"],
+        crop=plan["crop"],
+        table="\n".join(f"| {p.lmbda:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in points),
+        bd_rates="\n".join(f"| {name} | {value:+.2f} % |" for name, value in bd_rates.items()),
+        columns=" | ".join(f"lambda {lmbda:g}: bpp / dB / loss" for lmbda in lambdas),
+        rule="|".join("---" for _ in lambdas),
+        curve="\n".join("| " + " | ".join(row) + " |" for row in curve),
+        **facts,
+    )
+    path = (folder / entry.file).with_suffix(".md")
+    path.write_text(text)
+    return path

@@ -1,0 +1,111 @@
+"""Write the conformance vectors: `python -m tests.make_vectors`, from the root of a checkout.
+
+Run by hand, and only when a format version or a model is new: files that are out in the world must
+decode for ever, so vectors of a released version are never written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage import data
+
+from nccli.catalogue import find_for_file
+from nccli.codec import decode_bytes, encode_picture, encode_pixels
+from nccli.coding import Grid, Setting, receive
+from nccli.container import SectionId, read_container
+from nccli.picture import Metadata, Picture, Pixels
+from nccli.search import Target
+from nccli.weights import load_model
+
+FOLDER = Path(__file__).resolve().parent / "vectors" / "v1"
+LAMBDAS = (0.0005, 0.01, 0.15)
+DEEP_TOLERANCE = 16
+"""Levels of 16 bits that two machines' float arithmetic may differ by."""
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One file and what decoding it must give.
+
+    Attributes:
+        file: in the vectors folder; the expected samples are beside it, as .npz.
+        y_hat: sha256 of y_hat as little-endian int32, channels, rows, columns: to the bit.
+        tolerance: largest difference of a sample, in levels.
+    """
+
+    file: str
+    y_hat: str
+    tolerance: int
+
+
+def y_hat_digest(file: bytes) -> str:
+    """The sha256 of a file's decoded latents."""
+    container = read_container(file)
+    header = container.header
+    weights = load_model(find_for_file(header.model_id, header.weights_tag), "cpu")
+    setting = Setting(header.rate, header.step_y, header.step_z)
+    with torch.inference_mode():
+        grid = Grid.of(header.height, header.width)
+        y_hat = receive(weights, grid, setting, container.section(SectionId.LATENTS))
+    return hashlib.sha256(y_hat.cpu().numpy().astype("<i4").tobytes()).hexdigest()
+
+
+def _size(pixels: Pixels, lmbda: float) -> int:
+    return len(encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data)
+
+
+def pictures() -> dict[str, tuple[Picture, Target]]:
+    """What to encode, by file name."""
+    chelsea, coffee = data.chelsea(), data.coffee()
+    plain = {
+        "64x48": coffee[100:148, 200:264],
+        "33x17": chelsea[110:127, 140:173],
+        "1x1": coffee[50:51, 60:61],
+    }
+    chosen = {
+        f"{size}-{lmbda:g}": (Picture(np.ascontiguousarray(x)), Target(lmbda=lmbda))
+        for size, x in plain.items()
+        for lmbda in LAMBDAS
+    }
+    x = np.ascontiguousarray(chelsea[60:100, 120:170])
+    rows, columns = np.mgrid[:40, :50]
+    alpha = (rows * columns % 256).astype(np.uint8)
+    deep = x.astype(np.uint16) * 256 + alpha[..., None]
+    chosen |= {
+        "coarser": (Picture(x), Target(size=_size(x, LAMBDAS[0]) * 4 // 5)),
+        "finer": (Picture(x), Target(size=_size(x, LAMBDAS[-1]) * 3 // 2)),
+        "gray": (Picture(np.ascontiguousarray(x[..., 1:2])), Target(lmbda=0.01)),
+        "deep": (Picture(deep), Target(lmbda=0.05)),
+        "alpha": (Picture(x, alpha, Metadata(xmp=b"<x:xmpmeta/>")), Target(lmbda=0.01)),
+    }
+    return chosen
+
+
+def main() -> None:
+    """Write all files, their expected samples and the index."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
+    vectors = []
+    for name, (picture, target) in pictures().items():
+        file = encode_picture(picture, target, device="cpu", measure=False).data
+        decoded = decode_bytes(file, device="cpu").picture
+        samples = {"pixels": decoded.pixels}
+        if decoded.alpha is not None:
+            samples["alpha"] = decoded.alpha
+        (FOLDER / f"{name}.ncc").write_bytes(file)
+        np.savez_compressed(FOLDER / f"{name}.npz", **samples)
+        tolerance = 1 if decoded.depth == 8 else DEEP_TOLERANCE
+        vectors.append(asdict(Vector(f"{name}.ncc", y_hat_digest(file), tolerance)))
+    (FOLDER / "index.json").write_text(json.dumps(vectors, indent=2) + "\n")
+    print(f"{len(vectors)} vectors in {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nccli.catalogue import Entry
+from nccli.coding import receive
+from nccli.encoding import send
+from nccli.metrics import psnr
+from nccli.tiles import Shape, analyse, reconstruct
+from nccli.train import data
+from nccli.train.export import load_average, publish
+from nccli.train.loop import Plan, Trainer, batches, train
+from nccli.train.loss import forward
+from nccli.weights import ImageWeights, load_file
+from tests.support import Pixels, run_python, setting_of
+
+CPU = torch.device("cpu")
+PLAN = Plan(minutes=10, batch=2, crop=64, warmup=4, flat=0.9, z_warmup=0.1, seed=3)
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, astronaut: Pixels, coffee: Pixels, chelsea: Pixels
+) -> Path:
+    path = tmp_path_factory.mktemp("pictures")
+    (path / "inner").mkdir()
+    Image.fromarray(astronaut).save(path / "a.png")
+    Image.fromarray(coffee).save(path / "inner" / "b.webp", lossless=True)
+    Image.fromarray(chelsea).save(path / "c.PNG")
+    Image.fromarray(chelsea[:50]).save(path / "too-small.png")
+    (path / "broken.png").write_bytes((path / "a.png").read_bytes()[:5000])
+    (path / "noise.jpg").write_bytes(bytes(100))
+    (path / "notes.txt").write_text("not a picture")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiles(folder: Path) -> Tensor:
+    return data.load_tiles([folder], size=256, workers=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tiles: Tensor, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Path, list[float]]:
+    """A run of a few steps on one batch, and its checkpoint."""
+    trainer = Trainer(PLAN, CPU)
+    trainer.start(tiles)
+    trainer.progress.seconds = 120.0
+    x = next(batches(tiles, replace(PLAN, batch=4), seed=1))
+    losses = [loss_on(trainer, x)]
+    torch.manual_seed(0)
+    for _ in range(STEPS):
+        trainer.step(x)
+    losses.append(loss_on(trainer, x))
+    path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
+    trainer.save(path)
+    return trainer, path, losses
+
+
+def loss_on(trainer: Trainer, x: Tensor) -> float:
+    """The objective of rounded latents, each rate weighted as in training."""
+    log2_lambda = torch.linspace(-10, -4, len(x))
+    with torch.no_grad():
+        measures = forward(trainer.model, x, log2_lambda, trainer.transforms(), rounded=True)
+        return float((measures.objective(log2_lambda) * torch.exp2(-0.5 * log2_lambda)).mean())
+
+
+def test_folder_and_tar_shard_give_the_same_tiles(folder: Path, tiles: Tensor, tmp_path: Path) -> None:
+    shard = tmp_path / "shard.tar"
+    with tarfile.open(shard, "w") as out:
+        for item in sorted(p for p in folder.rglob("*") if p.is_file()):
+            out.add(item, item.name)
+        info = tarfile.TarInfo("remark.png")
+        info.size = 3
+        out.addfile(info, io.BytesIO(b"abc"))
+    assert torch.equal(data.load_tiles([shard], size=256, workers=1), tiles)
+    assert torch.equal(data.load_tiles([tmp_path], size=256, workers=1), tiles)
+
+
+def test_tiles_are_cut_from_the_pictures(
+    tiles: Tensor, astronaut: Pixels, coffee: Pixels, chelsea: Pixels
+) -> None:
+    cut = [
+        p[i : i + 256, j : j + 256]
+        for p, i, j in [
+            (astronaut, 0, 0),
+            (astronaut, 0, 256),
+            (astronaut, 256, 0),
+            (astronaut, 256, 256),
+            (chelsea, 0, 0),
+            (coffee, 0, 0),
+            (coffee, 0, 256),
+        ]
+    ]
+    assert tiles.dtype == torch.uint8
+    assert np.array_equal(tiles.permute(0, 2, 3, 1).numpy(), np.stack(cut))
+
+
+def test_no_picture_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no image"):
+        data.load_tiles([tmp_path], size=64, workers=1)
+
+
+def test_split_keeps_every_fiftieth_tile() -> None:
+    numbers = torch.arange(120)[:, None]
+    training, held = data.split(numbers)
+    assert held.flatten().tolist() == [0, 50, 100]
+    assert sorted([*training.flatten().tolist(), *held.flatten().tolist()]) == list(range(120))
+
+
+def test_crops_are_repeatable_pieces_of_the_tiles(tiles: Tensor) -> None:
+    first, again, other = (
+        data.random_crops(tiles, 8, 64, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == (8, 3, 64, 64)
+    crop = (first[0] * 255).round().to(torch.uint8)
+    turned = [c.flip(dims) for c in (crop, crop.transpose(1, 2)) for dims in ([], [1], [2], [1, 2])]
+    windows = tiles[:, :, :, :].unfold(2, 64, 1).unfold(3, 64, 1)
+    corner = windows[..., 0, 0].permute(0, 2, 3, 1)
+    found = False
+    for piece in turned:
+        for tile, top, left in (corner == piece[:, 0, 0]).all(-1).nonzero().tolist():
+            found |= torch.equal(tiles[tile, :, top : top + 64, left : left + 64], piece)
+    assert found
+
+
+def test_klt_start_is_a_good_transform_coder(tiles: Tensor) -> None:
+    trainer = Trainer(PLAN, CPU)
+    trainer.start(tiles)
+    rows = trainer.validate(tiles[2:6])
+    assert trainer.validate(tiles[:1]) == trainer.validate(tiles[:1])
+    best = rows[-1]
+    assert best["lmbda"] == 0.06
+    assert best["psnr"] > 30
+    assert best["bpp"] < 4
+    assert [r["psnr"] for r in rows] == sorted(r["psnr"] for r in rows)
+    assert [r["bpp"] for r in rows] == sorted(r["bpp"] for r in rows)
+
+
+def test_loss_falls_from_the_start(trained: tuple[Trainer, Path, list[float]]) -> None:
+    trainer, _, (before, after) = trained
+    assert math.isfinite(before)
+    assert after < 0.98 * before
+    assert trainer.progress.step == STEPS
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+    moved = [
+        not torch.equal(a, b)
+        for a, b in zip(trainer.model.parameters(), trainer.average.parameters(), strict=True)
+    ]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_resuming_is_exact(trained: tuple[Trainer, Path, list[float]], tiles: Tensor) -> None:
+    trainer, path, _ = trained
+    resumed = Trainer(PLAN, CPU)
+    resumed.load(path, restart=False)
+    assert resumed.progress == trainer.progress
+    x = next(batches(tiles, PLAN, seed=9))
+    for _ in range(2):
+        for name, module in (("model", trainer.model), ("average", trainer.average)):
+            ours = getattr(resumed, name).state_dict()
+            assert all(torch.equal(ours[k], v) for k, v in module.state_dict().items())
+        states = [[t.optimiser.state.get(p, {}) for p in t.model.parameters()] for t in (trainer, resumed)]
+        assert [s.keys() for s in states[0]] == [s.keys() for s in states[1]]
+        assert sum(len(s) == 3 for s in states[0]) > 50
+        for a, b in zip(*states, strict=True):
+            assert all(torch.equal(a[k], b[k]) for k in a)
+        losses = []
+        for t in (trainer, resumed):
+            torch.manual_seed(11)
+            losses.append(t.step(x))
+        assert losses[0] == losses[1]
+
+
+def test_restarting_keeps_only_the_weights(trained: tuple[Trainer, Path, list[float]]) -> None:
+    _, path, _ = trained
+    fresh = Trainer(PLAN, CPU)
+    fresh.load(path, restart=True)
+    assert fresh.progress.step == 0
+    assert not fresh.optimiser.state
+    average = load_average(path).state_dict()
+    assert all(torch.equal(average[k], v) for k, v in fresh.average.state_dict().items())
+
+
+def test_learning_rate_schedule() -> None:
+    trainer = Trainer(replace(PLAN, minutes=1, flat=0.5, warmup=10, z_warmup=0.5, rate=1e-3), CPU)
+
+    def at(step: int, seconds: float) -> float:
+        trainer.progress.step, trainer.progress.seconds = step, seconds
+        return trainer.learning_rate()
+
+    assert at(0, 0) == pytest.approx(1e-4)
+    assert at(9, 0) == at(500, 30) == pytest.approx(1e-3)
+    assert at(500, 45) == pytest.approx(1e-3 * 0.51)
+    assert at(500, 60) == at(500, 999) == pytest.approx(2e-5)
+    weights = []
+    for seconds in (0, 15, 30, 60):
+        trainer.progress.seconds = seconds
+        weights.append(trainer.z_weight())
+    assert weights == [0, 0.25, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def exported(
+    trained: tuple[Trainer, Path, list[float]], tiles: Tensor, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ImageWeights, Path]:
+    models = tmp_path_factory.mktemp("models")
+    path = publish(trained[1], models, "tiny", "a test", tiles[:4])
+    entry = Entry(**json.loads((models / "index.json").read_text())[0])
+    return load_file(path, entry, CPU), models
+
+
+def test_export_is_listed_under_its_checksum(exported: tuple[ImageWeights, Path]) -> None:
+    weights, models = exported
+    entry = weights.entry
+    digest = hashlib.sha256((models / entry.file).read_bytes()).hexdigest()
+    assert (entry.name, entry.id, entry.sha256) == ("tiny", 1, digest)
+    assert entry.file == f"tiny-{digest[:8]}.safetensors"
+
+
+def test_a_second_export_gets_a_new_id(
+    exported: tuple[ImageWeights, Path], trained: tuple[Trainer, Path, list[float]], tiles: Tensor
+) -> None:
+    _, models = exported
+    publish(trained[1], models, "tiny", "again", tiles[:1])
+    listed = json.loads((models / "index.json").read_text())
+    assert [(item["id"], item["about"]) for item in listed] == [(2, "again"), (1, "a test")]
+
+
+@pytest.mark.parametrize("lmbda", [0.002, 0.06])
+def test_exported_weights_code_pictures(
+    exported: tuple[ImageWeights, Path], astronaut: Pixels, lmbda: float
+) -> None:
+    weights, _ = exported
+    pixels = astronaut[64:192, 128:300]
+    with torch.inference_mode():
+        latents = analyse(weights, pixels)
+        stream = send(weights, latents, setting_of(weights, lmbda))
+        y_hat = receive(weights, latents.grid, stream.setting, stream.payload)
+        x_hat = reconstruct(weights, y_hat, stream.setting.rate, Shape(*pixels.shape[:2]))
+    assert torch.equal(y_hat, stream.y_hat)
+    assert psnr(pixels, x_hat) > (24 if lmbda < 0.01 else 30)
+
+
+def test_a_run_from_start_to_end(tiles: Tensor, tmp_path: Path) -> None:
+    plan = replace(PLAN, minutes=0.01)
+    trainer = Trainer(plan, CPU)
+    trainer.start(tiles)
+    train(trainer, tiles, tiles[:1], tmp_path, save_minutes=1)
+    (row,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert row["step"] == trainer.progress.step > 0
+    assert row["images"] == 2 * row["step"]
+    assert row["seconds"] >= 0.6
+    assert math.isfinite(row["train_loss"])
+    assert len(row["validation"]) == 3
+    resumed = Trainer(plan, CPU)
+    resumed.load(tmp_path / "checkpoint.safetensors", restart=False)
+    assert resumed.progress.step == row["step"]
+
+
+@pytest.mark.slow
+def test_training_program(folder: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "shard.tar"
+    with tarfile.open(shard, "w") as out:
+        out.add(folder / "a.png", "a.png")
+    program = ("-m", "nccli.train")
+    options = (
+        "--minutes",
+        "0.02",
+        "--batch",
+        "2",
+        "--crop",
+        "64",
+        "--threads",
+        "2",
+        "-o",
+        str(tmp_path / "run"),
+    )
+    for source in (folder, shard):
+        result = run_python(*program, "image", str(folder / "inner"), str(source), *options)
+        assert result.returncode == 0, result.stderr
+    assert "step 0" not in result.stdout.splitlines()[0]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    assert rows[1]["step"] > rows[0]["step"]
+    models = tmp_path / "models"
+    result = run_python(
+        *program, "export", str(tmp_path / "run"), str(folder), "--name", "tiny", "-o", str(models)
+    )
+    assert result.returncode == 0, result.stderr
+    assert Path(result.stdout.strip()).parent == models
+    result = run_python(*program, "evaluate", str(folder / "inner"), "--model", "s")
+    assert result.returncode == 0, result.stderr
+    points = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [p["psnr"] for p in points] == sorted(p["psnr"] for p in points)
