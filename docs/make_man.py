@@ -55,8 +55,7 @@ def _plain(text: str) -> str:
     return text.replace("\\", "\\e").replace("-", "\\-").replace("\n.", "\n\\&.").strip()
 
 
-def _options(command: click.Command) -> str:
-    context = click.Context(command, info_name=command.name, help_option_names=["-h", "--help"])
+def _options(command: click.Command, context: click.Context) -> str:
     out = ""
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
@@ -66,9 +65,9 @@ def _options(command: click.Command) -> str:
 
 
 def _command(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"ncc {name}")
+    context = click.Context(command, info_name=f"ncc {name}", help_option_names=["-h", "--help"])
     usage = " ".join(command.collect_usage_pieces(context))
-    out = f".SS ncc {name} {_plain(usage)}\n{_plain(command.help or '')}\n{_options(command)}"
+    out = f".SS ncc {name} {_plain(usage)}\n{_plain(command.help or '')}\n{_options(command, context)}"
     lines = [
         line for line in (command.epilog or "").splitlines() if line.strip() not in ("", "\b", "Examples:")
     ]

@@ -24,10 +24,8 @@ from nccli.coding import (
     pack_latents,
     symbols_checksum,
 )
-from nccli.entropy import SHRINK_REACH, IntArray, SymbolCoder, SymbolEncoder, Tables
-from nccli.model import PIXEL_SCALE
+from nccli.entropy import IntArray, SymbolCoder, SymbolEncoder, Tables
 from nccli.quantize import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors, step_z_index
-from nccli.rate import rate_to_lambda
 from nccli.weights import ImageWeights
 
 SYMBOL_LIMIT = 2.0**30
@@ -90,8 +88,6 @@ class Sender:
     def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> None:
         self._weights, self._latents, self._coder = weights, latents, coder
         self._step_z = 2.0 ** STEP_Z_CHOICES[setting.step_z]
-        lmbda = rate_to_lambda(setting.rate)
-        self._distortion = lmbda * 255**2 / 3 * (weights.spread.double() / PIXEL_SCALE) ** 2
 
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
         symbols = torch.round(self._latents.z.double() / self._step_z).reshape(-1)
@@ -104,22 +100,7 @@ class Sender:
         y = self._latents.y[:, top:bottom][:, group.mask].flatten()[group.sent].double()
         scaled = (y * 2**LATENT_BITS - group.means.flatten()[group.sent]) / group.steps[channel]
         symbols = torch.round(scaled).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-        rows = group.indexes.flatten()[group.sent].long()
-        price = self._distortion * (group.steps / 2**LATENT_BITS) ** 2
-        symbols = self._shrink(scaled, symbols, rows, price[channel])
         return code_group(self._weights.y_tables, self._coder, group, symbols)
-
-    def _shrink(self, scaled: Tensor, symbols: Tensor, rows: Tensor, price: Tensor) -> Tensor:
-        """Move a symbol one towards zero where the bits saved outweigh the error added.
-
-        The synthesis is close to orthonormal, so the error of a latent is that of the pixels. All
-        are (k,); price is what a squared step of error counts, in bits.
-        """
-        size = symbols.abs()
-        excess = 2 * (scaled.abs() - size) + 1
-        saved = torch.from_numpy(self._weights.y_tables.shrink_savings).to(size.device)
-        bits = saved[rows, size.clamp_max(SHRINK_REACH).long()]
-        return torch.where(excess * price < bits, symbols - symbols.sign(), symbols)
 
 
 def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:

@@ -22,9 +22,6 @@ WORD_BYTES = 4
 ESCAPE_BITS = 10
 """The least that an escape can cost: no valid stream holds more escapes than fit."""
 
-SHRINK_REACH = 16
-"""Magnitudes from here on save nothing worth knowing when reduced by one."""
-
 IntArray = NDArray[np.integer[Any]]
 
 
@@ -63,17 +60,6 @@ class Tables:
     def costs(self) -> NDArray[np.float32]:
         """Bits of every entry, aligned with `frequencies`."""
         return (PRECISION - np.log2(self.frequencies)).astype(np.float32)
-
-    @cached_property
-    def shrink_savings(self) -> NDArray[np.float32]:
-        """(rows, SHRINK_REACH + 1): bits that moving a symbol of this magnitude one towards 0 saves."""
-        savings = np.zeros((self.rows, SHRINK_REACH + 1), np.float32)
-        for row in range(self.rows):
-            costs = self.costs[self.starts[row] : self.starts[row + 1] - 1]
-            centre = -int(self.lowest[row])
-            reach = min(SHRINK_REACH - 1, centre, len(costs) - 1 - centre)
-            savings[row, 1 : reach + 1] = np.diff(costs[centre : centre + reach + 1])
-        return savings
 
     def check(self) -> None:
         """Raise ValueError unless every row is a valid distribution."""

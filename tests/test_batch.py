@@ -119,7 +119,7 @@ def test_skip_existing_and_decoding_a_tree(folder: Path) -> None:
 
 
 def test_first_failure_decides_the_exit_code(folder: Path) -> None:
-    (folder / "v.ncc").write_bytes(b"\x8eNCC\r\n\xe1")
+    (folder / "v.ncc").write_bytes(b"\x8eNCC\r\n\xe1" + bytes(20))
     (folder / "w.ncc").write_bytes(b"")
     assert run_ncc("info", "v.ncc", "w.ncc", cwd=folder).returncode == ExitCode.UNSUPPORTED
     assert run_ncc("decode", "w.ncc", "v.ncc", cwd=folder).returncode == ExitCode.CORRUPT

@@ -13,7 +13,8 @@ from nccli.container import Kind, read_container, write_container
 from nccli.encoding import price, send
 from nccli.errors import UnsupportedError, UsageError
 from nccli.metrics import psnr
-from nccli.rate import LAMBDA_MAX, LAMBDA_MIN
+from nccli.quantize import LATENT_BITS, anchor_weights
+from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
 from nccli.search import Target
 from nccli.tiles import analyse
 from nccli.weights import ImageWeights, load_model
@@ -39,6 +40,17 @@ def test_decoder_makes_the_encoders_picture(
     assert encoded.report.ms_ssim == decoded.report.ms_ssim
     assert encoded.report.bytes == len(encoded.data)
     assert encoded.report.bpp == 8 * len(encoded.data) / (pixels.shape[0] * pixels.shape[1])
+
+
+def test_samples_are_rounded_to_the_nearest(weights: ImageWeights, photo_sample: Sample) -> None:
+    stream = photo_sample.stream
+    y = stream.y_hat.double() / 2**LATENT_BITS * weights.spread[:, None, None]
+    log2_lambda = torch.tensor([stream.setting.rate / RATE_UNIT - 12])
+    with torch.inference_mode():
+        x_hat = weights.g_s(y.float()[None], anchor_weights(log2_lambda))[0]
+    exact = x_hat.permute(1, 2, 0).double().numpy() * 255
+    pixels = photo_sample.reconstruct(weights)
+    assert np.abs(pixels - exact.clip(0, 255)).max() < 0.501
 
 
 def test_encoding_twice_gives_the_same_bytes(photo: Pixels) -> None:

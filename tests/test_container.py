@@ -214,6 +214,14 @@ def test_claimed_size_without_data_is_refused(width: int, height: int) -> None:
         read_container(by_hand(width, height))
 
 
+def test_pictures_beyond_the_limit_are_refused_whatever_their_data() -> None:
+    length = 2 * minimum_latent_bytes(MAX_PIXELS)
+    sections = b"\x01" + write_varint(length) + bytes(length)
+    for width, height in ((2**14, 2**14 + 1), (MAX_SIDE, 257)):
+        with pytest.raises(FormatError, match="picture size"):
+            read_container(by_hand(width, height, sections))
+
+
 def test_claimed_size_is_bounded_by_the_payload() -> None:
     needed = minimum_latent_bytes(MAX_PIXELS)
     assert needed == -(-(MAX_PIXELS - FREE_PIXELS) // PIXELS_PER_BYTE)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nccli.encoding import FLUSH_BYTES, CostCounter
-from nccli.entropy import SHRINK_REACH, TOTAL, SymbolDecoder, SymbolEncoder, Tables
+from nccli.entropy import TOTAL, SymbolDecoder, SymbolEncoder, Tables
 from nccli.errors import FormatError
 from nccli.weights import ImageWeights
 
@@ -150,18 +150,6 @@ def test_cost_counter_counts_escape_bytes(tables: Tables) -> None:
         counter = CostCounter()
         counter.code(tables, row, np.array([symbol], np.int32))
         assert counter.bits == pytest.approx(escape + 2 + 8 * size, abs=1e-3)
-
-
-def test_shrink_savings_are_cost_differences(weights: ImageWeights) -> None:
-    tables = weights.y_tables
-    for row in range(0, tables.rows, 7):
-        centre = -int(tables.lowest[row])
-        costs = 24 - np.log2(tables.row(row)[:-1])
-        reach = min(SHRINK_REACH, len(costs) - centre)
-        for size in range(1, reach):
-            saved = costs[centre + size] - costs[centre + size - 1]
-            assert tables.shrink_savings[row, size] == pytest.approx(saved, abs=1e-4)
-    assert (tables.shrink_savings[:, 0] == 0).all()
 
 
 def mutations(rng: np.random.Generator, stream: bytes, count: int) -> list[bytes]:

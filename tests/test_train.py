@@ -138,6 +138,14 @@ def test_crops_are_repeatable_pieces_of_the_tiles(tiles: Tensor) -> None:
     assert found
 
 
+def test_crops_come_in_all_eight_orientations() -> None:
+    tile = torch.arange(27, dtype=torch.uint8).reshape(1, 3, 3, 3)
+    crops = data.random_crops(tile, 200, 3, torch.Generator().manual_seed(1))
+    found = {tuple((crop * 255).round().int().flatten().tolist()) for crop in crops}
+    turned = [t.flip(dims) for t in (tile[0], tile[0].transpose(1, 2)) for dims in ([], [1], [2], [1, 2])]
+    assert found == {tuple(t.flatten().tolist()) for t in turned}
+
+
 def test_klt_start_is_a_good_transform_coder(tiles: Tensor) -> None:
     trainer = Trainer(PLAN, CPU)
     trainer.start(tiles)

@@ -34,7 +34,7 @@ from nccli.weights import ImageWeights
 REACH = MAX_REACH + 1
 """Larger magnitudes are counted as this one: no row reaches it, so they belong to the escapes."""
 
-TILES = 96
+TILES = 48
 RATES = 6
 """Rates, log-uniform over the served range, that the symbols are counted at."""
 

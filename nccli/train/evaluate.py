@@ -52,7 +52,7 @@ def bd_rate(anchor: Path, points: list[Point]) -> float:
             [p.psnr for p in points],
             method="akima",
             require_matching_points=False,
-            min_overlap=0.5,
+            min_overlap=0.25,
         )
     )
 
