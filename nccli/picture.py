@@ -69,7 +69,8 @@ class Picture:
     def array(self) -> Pixels:
         """Everything in one array: (h, w), (h, w, 2), (h, w, 3) or (h, w, 4), alpha last."""
         if self.alpha is not None:
-            return np.concatenate((self.pixels, self.alpha[..., None]), axis=2)
+            joined: Pixels = np.concatenate((self.pixels, self.alpha[..., None]), axis=2)
+            return joined
         return self.pixels[..., 0] if self.gray else self.pixels
 
 
@@ -77,7 +78,7 @@ def change_depth(samples: Pixels, depth: int) -> Pixels:
     """Samples of 8 or 16 bits to the other, white to white, a few rows at a time."""
     if samples.dtype.itemsize * 8 == depth:
         return samples
-    out = np.empty(samples.shape, np.uint8 if depth == 8 else np.uint16)
+    out: Pixels = np.empty(samples.shape, np.dtype("u1" if depth == 8 else "u2"))
     for row, source in zip(out, samples, strict=True):
         row[...] = (source.astype(np.uint32) + 128) // 257 if depth == 8 else source.astype(np.uint16) * 257
     return out

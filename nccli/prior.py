@@ -111,7 +111,8 @@ class _LowerBound(torch.autograd.Function):
 def lower_bound(x: Tensor, bound: Tensor | float) -> Tensor:
     """max(x, bound), see `_LowerBound`."""
     bound = torch.as_tensor(bound, dtype=x.dtype, device=x.device)
-    return _LowerBound.apply(x, bound)  # type: ignore[no-untyped-call, no-any-return]
+    bounded: Tensor = _LowerBound.apply(x, bound)
+    return bounded
 
 
 def bits(likelihood: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def _blobs(path: Path) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
-def _tiles(blob: bytes, size: int) -> list[np.ndarray]:
+def _tiles(blob: bytes, size: int) -> list[NDArray[np.uint8]]:
     """Non-overlapping (3, size, size) tiles of one encoded image; none if it is too small or broken."""
     try:
         with Image.open(io.BytesIO(blob)) as image:
