@@ -71,6 +71,7 @@ def save_weights(tensors: dict[str, Tensor], config: ImageConfig, folder: Path, 
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{name}.part"
     save_file({k: v.contiguous() for k, v in tensors.items()}, part, {"config": json.dumps(asdict(config))})
+    part.chmod(0o644)
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
     return part.replace(folder / f"{name}-{digest[:8]}.safetensors")
 
