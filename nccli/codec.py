@@ -111,10 +111,6 @@ class Stopwatch:
         self.stages[stage] += now - self.last
         self.last = now
 
-    def skip(self) -> None:
-        """Book the time since the last lap to no stage but the total."""
-        self.last = time.perf_counter()
-
     def seconds(self) -> Seconds:
         """The times so far."""
         return Seconds(**self.stages, total=time.perf_counter() - self.start)
