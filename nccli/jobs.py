@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nccli import files
 from nccli.container import DEFAULT_MAX_PIXELS, read_container
-from nccli.errors import ExitCode, NccError
+from nccli.errors import ExitCode, NccError, UsageError
 from nccli.limits import check_memory
 
 if TYPE_CHECKING:
@@ -44,23 +44,37 @@ class Common:
 
 
 @dataclass(frozen=True)
-class EncodeOptions:
-    """How to encode; of the rate options at most one is set, see `api.make_target`.
+class Rate:
+    """What decides the rate; at most one is set, see `api.make_target`."""
 
-    Attributes:
-        common: shared options.
-        model: catalogue name.
-        measure: decode again and report PSNR and MS-SSIM.
-    """
-
-    common: Common
-    model: str
-    measure: bool
     lmbda: float | None = None
     quality: float | None = None
     bpp: float | None = None
     size: int | None = None
     psnr: float | None = None
+
+    def check(self) -> None:
+        """Raise UsageError if more than one is set."""
+        given = (self.lmbda, self.quality, self.bpp, self.size, self.psnr)
+        if sum(value is not None for value in given) > 1:
+            raise UsageError("give only one of --lambda, --quality, --bpp, --size, --psnr")
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode.
+
+    Attributes:
+        common: shared options.
+        model: catalogue name.
+        measure: decode again and report PSNR and MS-SSIM.
+        rate: what decides the rate.
+    """
+
+    common: Common
+    model: str
+    measure: bool
+    rate: Rate = Rate()
 
 
 @dataclass(frozen=True)
@@ -148,8 +162,8 @@ def _encode(job: Job, options: EncodeOptions, progress: Progress | None) -> Outc
     from nccli.codec import encode_picture
     from nccli.tiles import quiet
 
-    pixels = picture.height * picture.width
-    target = make_target(pixels, options.lmbda, options.quality, options.bpp, options.size, options.psnr)
+    pixels, rate = picture.height * picture.width, options.rate
+    target = make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr)
     _limit_threads(common.threads)
     encoded = encode_picture(
         picture, target, options.model, common.device, options.measure, progress or quiet

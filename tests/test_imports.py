@@ -11,12 +11,12 @@ from tests.support import ROOT, run_python
 
 PACKAGE = ROOT / "nccli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-INTERFACE = {"__main__.py", "cli.py", "report.py", "batch.py", "progress.py", "options.py"}
-"""Modules that talk to people."""
+
+COMMANDS = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").glob("*.py")}
 
 ALLOWED = {
-    "click": INTERFACE,
-    "rich": INTERFACE,
+    "click": COMMANDS,
+    "rich": {*COMMANDS, "report.py"},
     "constriction": {"entropy.py"},
     "struct": {"container.py"},
 }
@@ -87,7 +87,7 @@ def test_stages_flow_one_way() -> None:
     """A module of a stage imports only stages before it."""
     order = ["errors", "rate", "container", "quantize", "entropy", "layers", "prior", "model", "weights"]
     order += ["coding", "encoding", "search", "tiles", "codec", "media", "cli"]
-    for place, module in enumerate(order):
+    for place, module in enumerate(order[:-1]):
         path = PACKAGE / f"{module}.py"
         for later in order[place + 1 :]:
             assert not uses(path, f"nccli.{later}"), f"{module} imports {later}"

@@ -1,0 +1,86 @@
+"""`ncc encode` and `ncc decode`."""
+
+from __future__ import annotations
+
+import click
+
+from nccli.batch import NCC_SUFFIXES, PICTURE_SUFFIXES, plan
+from nccli.cli.failures import attempt
+from nccli.cli.options import (
+    PATH,
+    common_options,
+    gathered,
+    input_options,
+    model_option,
+    rate_options,
+    report_options,
+)
+from nccli.errors import UsageError
+from nccli.examples import DECODE_EXAMPLES, ENCODE_EXAMPLES
+from nccli.jobs import Common, DecodeOptions, EncodeOptions, Rate
+from nccli.work import Manner, work
+
+FORMAT_NAMES = ("png", "ppm", "jpg", "webp", "tiff", "avif", "bmp")
+
+
+@click.command(epilog=ENCODE_EXAMPLES)
+@input_options
+@rate_options
+@model_option
+@click.option(
+    "--measure/--no-measure",
+    default=None,
+    help="Report PSNR and MS-SSIM. [default: for a single input, and with --json]",
+)
+@common_options
+@report_options
+@gathered(manner=Manner, rate=Rate, common=Common)
+@click.pass_obj
+def encode(
+    trace: bool,
+    sources: tuple[str, ...],
+    manner: Manner,
+    rate: Rate,
+    model: str,
+    measure: bool | None,
+    common: Common,
+) -> None:
+    """Compress pictures: files, folders, patterns, or - for stdin."""
+    rate.check()
+    todo = plan(sources, manner.output, manner.out_dir, manner.recursive, PICTURE_SUFFIXES, ".ncc")
+    if measure is None:
+        measure = manner.json or (len(todo) == 1 and not manner.quiet)
+    work(todo, EncodeOptions(common, model, measure, rate), manner, "encoded", trace, attempt)
+
+
+@click.command(epilog=DECODE_EXAMPLES)
+@input_options
+@click.option(
+    "--format",
+    "name",
+    type=click.Choice(FORMAT_NAMES),
+    help="Output format. [default: by OUT's suffix, or png]",
+)
+@click.option(
+    "--reference",
+    metavar="ORIGINAL",
+    type=PATH,
+    help="Compare with this picture and report PSNR and MS-SSIM.",
+)
+@common_options
+@report_options
+@gathered(manner=Manner, common=Common)
+@click.pass_obj
+def decode(
+    trace: bool,
+    sources: tuple[str, ...],
+    manner: Manner,
+    name: str | None,
+    reference: str | None,
+    common: Common,
+) -> None:
+    """Reconstruct the pictures in ncc files: files, folders, patterns, or - for stdin."""
+    todo = plan(sources, manner.output, manner.out_dir, manner.recursive, NCC_SUFFIXES, f".{name or 'png'}")
+    if reference and len(todo) > 1:
+        raise UsageError("--reference takes a single input")
+    work(todo, DecodeOptions(common, name, reference), manner, "decoded", trace, attempt)
