@@ -1,27 +1,20 @@
-"""Many inputs: which files, where their outputs go, and worker processes. Standard library only."""
+"""Many inputs: which files, where their outputs go, and who does them. Standard library only."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from nccli.errors import ExitCode, UsageError
+from nccli.engine import Engine, WorkerDied, make_engine
+from nccli.errors import UsageError
 from nccli.files import STREAM
 from nccli.jobs import DecodeOptions, EncodeOptions, Job, Outcome, perform
+from nccli.manifest import Manifest
 
 PICTURE_SUFFIXES = frozenset(
     [
@@ -46,13 +39,11 @@ PICTURE_SUFFIXES = frozenset(
 
 NCC_SUFFIXES = frozenset({".ncc"})
 
-GRACE_SECONDS = 5
-"""What a worker that lost its parent has to clean up."""
-
 if TYPE_CHECKING:
     from nccli.tiles import Progress
 
 Options = EncodeOptions | DecodeOptions
+Task = tuple[Job, Options]
 
 
 def default_output(source: str, suffix: str) -> str:
@@ -132,66 +123,91 @@ def run(
     skip_existing: bool,
     handle: Callable[[Job, Callable[[], Outcome]], None],
     progress: Progress | None = None,
+    engine: str = "local",
+    manifest: Manifest | None = None,
 ) -> None:
     """Do all jobs; `handle` gets, for each in order, a call that waits for its outcome.
 
     The call raises what `perform` does not foresee. With several workers, each has its share of the
-    cores and loads its model once.
+    cores and loads its model once; one local worker is this process. What `manifest` says is done is
+    left out.
     """
-    skipped = {job for job in jobs if skip_existing and Path(job.output).exists()}
-    workers = min(workers, len(jobs) - len(skipped))
-    if workers <= 1:
+    manifest = manifest or Manifest()
+    skipped = {job for job in jobs if (skip_existing and Path(job.output).exists()) or manifest.done(job)}
+    todo = [job for job in jobs if job not in skipped]
+    workers = min(workers, len(todo))
+    if workers <= 1 and engine == "local":
         for job in jobs:
-            done = Outcome(job, skipped=True)
-            handle(job, partial(_same, done) if job in skipped else partial(perform, job, options, progress))
+            if job in skipped:
+                handle(job, partial(_same, Outcome(job, skipped=True)))
+            else:
+                manifest.begin(job)
+                handle(job, partial(_here, job, _options_of(job, options, manifest), progress, manifest))
         return
-    threads = max((options.common.threads or cores()) // workers, 1)
+    threads = max((options.common.threads or cores()) // max(workers, 1), 1)
     options = replace(options, common=replace(options.common, threads=threads))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
-    try:
-        futures = {job: pool.submit(perform, job, options) for job in jobs if job not in skipped}
-        for job in jobs:
-            handle(job, partial(_collect, job, futures.get(job)))
-    except BaseException:
-        for child in active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    tasks = ((job, _options_of(job, options, manifest)) for job in todo)
+    _in_order(jobs, skipped, tasks, make_engine(engine, max(workers, 1), threads), handle, manifest)
+
+
+def _in_order(
+    jobs: list[Job],
+    skipped: set[Job],
+    tasks: Iterator[Task],
+    engine: Engine,
+    handle: Callable[[Job, Callable[[], Outcome]], None],
+    manifest: Manifest,
+) -> None:
+    """Do the tasks in an engine, but handle the outcomes in the order of `jobs`."""
+    waiting: dict[Job, Callable[[], Outcome]] = {}
+    order = iter(jobs)
+    job = next(order, None)
+
+    def advance() -> None:
+        nonlocal job
+        while job is not None and (job in skipped or job in waiting):
+            handle(job, waiting.pop(job) if job in waiting else partial(_same, Outcome(job, skipped=True)))
+            job = next(order, None)
+
+    advance()
+    for (finished, _), finish in engine.run(_perform, _noted(tasks, manifest)):
+        waiting[finished] = partial(_settle, finished, finish, manifest)
+        advance()
+
+
+def _noted(tasks: Iterator[Task], manifest: Manifest) -> Iterator[Task]:
+    """The tasks, each written down before it is handed out."""
+    for task in tasks:
+        manifest.begin(task[0])
+        yield task
+
+
+def _options_of(job: Job, options: Options, manifest: Manifest) -> Options:
+    """The options of a job: what an interrupted run began may be overwritten."""
+    if not manifest.begun(job):
+        return options
+    return replace(options, common=replace(options.common, force=True))
+
+
+def _perform(task: Task) -> Outcome:
+    return perform(*task)
+
+
+def _here(job: Job, options: Options, progress: Progress | None, manifest: Manifest) -> Outcome:
+    outcome = perform(job, options, progress)
+    manifest.end(outcome)
+    return outcome
 
 
 def _same(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _collect(job: Job, future: Future[Outcome] | None) -> Outcome:
-    if future is None:
-        return Outcome(job, skipped=True)
+def _settle(job: Job, finish: Callable[[], Outcome], manifest: Manifest) -> Outcome:
+    """The outcome of a job that an engine has finished."""
     try:
-        return future.result()
-    except BrokenProcessPool:
-        text = f"{job.source}: not done, since a worker process died (out of memory?)"
-        return Outcome(job, error=text, exit_code=ExitCode.MEDIA)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, clean up when told to stop, and do not outlive the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
-    threading.Thread(target=_watch_parent, daemon=True).start()
-
-
-def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Signal handler: unwind, so that temporary files go, then exit."""
-    raise SystemExit(128 + number)
-
-
-def _watch_parent() -> None:
-    parent = parent_process()
-    if parent is None:
-        return
-    wait([parent.sentinel])
-    with contextlib.suppress(ValueError):
-        signal.raise_signal(signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
-    os._exit(1)
+        outcome = finish()
+    except WorkerDied as error:
+        outcome = Outcome(job, error=f"{job.source}: {error}", exit_code=error.exit_code)
+    manifest.end(outcome)
+    return outcome

@@ -107,7 +107,8 @@ class Total:
         parts += [f"{self.failed} failed"] if self.failed else []
         seconds = time.monotonic() - self.start
         size = f"{self.bytes:,} bytes of ncc, {self.bytes * 8 / max(self.pixels, 1):.3f} bpp"
-        return f"{', '.join(parts)}; {self.pixels / 1e6:.1f} megapixels, {size}, {seconds:.1f} s"
+        speed = f"{self.done / max(seconds, 1e-3):.1f} pictures/s"
+        return f"{', '.join(parts)}; {self.pixels / 1e6:.1f} megapixels, {size}, {seconds:.1f} s, {speed}"
 
 
 class Meter:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from nccli import files
 from nccli.batch import Options, run
+from nccli.errors import UsageError
 from nccli.jobs import Job, Outcome
+from nccli.manifest import Manifest, settings_of
 from nccli.report import Meter, Printer, Total
 
 
@@ -23,6 +25,9 @@ class Manner:
         skip_existing: leave outputs alone that are there.
         json: report to programs.
         quiet: report nothing but errors.
+        engine: where the work is done, one of `engine.ENGINES`.
+        manifest: file that keeps what is done.
+        resume: continue the manifest of an interrupted run.
     """
 
     output: str | None
@@ -32,6 +37,9 @@ class Manner:
     skip_existing: bool
     json: bool
     quiet: bool
+    engine: str = "local"
+    manifest: str | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,19 @@ def work(
             total.add(outcome)
             printer.outcome(outcome, verb, alone)
 
-        run(jobs, options, manner.workers, manner.skip_existing, handle, meter)
+        manifest = _manifest(manner, options)
+        run(jobs, options, manner.workers, manner.skip_existing, handle, meter, manner.engine, manifest)
+        manifest.close()
     if not alone:
         printer.summary(total, verb)
     if total.exit_code:
         raise SystemExit(total.exit_code)
+
+
+def _manifest(manner: Manner, options: Options) -> Manifest:
+    """The manifest that a command keeps."""
+    if manner.manifest is None:
+        if manner.resume:
+            raise UsageError("--resume needs the --manifest of the run to continue")
+        return Manifest()
+    return Manifest(manner.manifest, settings_of(options), manner.resume)

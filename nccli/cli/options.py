@@ -11,6 +11,7 @@ import click
 
 from nccli.catalogue import DEFAULT_MODEL
 from nccli.container import DEFAULT_MAX_PIXELS
+from nccli.engine import ENGINES
 from nccli.limits import parse_amount
 from nccli.rate import DEFAULT_QUALITY, LAMBDA_MAX, LAMBDA_MIN
 
@@ -62,6 +63,14 @@ def _refusal(*names: str, help: str) -> Decorator:
     return click.option(*names, is_flag=True, callback=lambda _context, _option, given: not given, help=help)
 
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="local",
+    show_default=True,
+    help="Where --jobs workers run: this machine's processes, or a Ray cluster (RAY_ADDRESS).",
+)
+
 input_options = _options(
     click.argument("sources", metavar="IN...", nargs=-1, required=True, type=PATH),
     click.option("-o", "--output", metavar="OUT", type=PATH, help="Output of a single input, - for stdout."),
@@ -77,6 +86,9 @@ input_options = _options(
         help="Worker processes.",
     ),
     _flag("--skip-existing", help="Skip inputs whose output is there already."),
+    engine_option,
+    click.option("--manifest", metavar="FILE", help="Keep JSON lines of what is done; failures beside it."),
+    _flag("--resume", help="Continue the run that --manifest tells of."),
 )
 """With `report_options` the fields of `work.Manner`."""
 

@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from nccli.batch import leave
 from nccli.cli.completion import completion
 from nccli.cli.failures import attempt
 from nccli.cli.inspect import info, models
 from nccli.cli.picture import decode, encode
+from nccli.engine.local import leave
 from nccli.report import Printer
 from nccli.work import Failure
 
