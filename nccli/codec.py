@@ -26,6 +26,8 @@ from nccli.errors import MediaError, UnsupportedError, UsageError
 from nccli.metrics import ms_ssim, psnr
 from nccli.picture import Metadata, Picture, Pixels, change_depth
 from nccli.rate import rate_to_lambda
+from nccli.roi.field import Region
+from nccli.roi.stream import pack_region, unpack_region
 from nccli.search import Target, code_to_target
 from nccli.tiles import Progress, Shape, analyse, quiet, reconstruct
 from nccli.weights import ImageWeights, load_model
@@ -130,9 +132,11 @@ def _share(progress: Progress, start: float, end: float) -> Progress:
     return lambda done: progress(start + (end - start) * done)
 
 
-def _extras(picture: Picture, limit: int | None) -> list[Section]:
+def _extras(picture: Picture, region: Region | None, limit: int | None) -> list[Section]:
     """The sections of a picture beside its latents, which must leave room for these in `limit` bytes."""
     sections = []
+    if region is not None:
+        sections.append(Section(SectionId.ROI, pack_region(region)))
     if picture.alpha is not None:
         from nccli.alpha import pack_alpha
 
@@ -143,7 +147,7 @@ def _extras(picture: Picture, limit: int | None) -> list[Section]:
             sections.append(Section(number, payload))
     size = sum(section.size for section in sections)
     if limit is not None and size >= limit:
-        raise UsageError(f"{limit} bytes are too few: alpha and metadata alone take {size}")
+        raise UsageError(f"{limit} bytes are too few: mask, alpha and metadata alone take {size}")
     return sections
 
 
@@ -161,8 +165,8 @@ def _pack(weights: ImageWeights, stream: Stream, picture: Picture, extras: list[
         gray=picture.gray,
         depth=picture.depth,
     )
-    payload = stream.payload.ljust(minimum_latent_bytes(header.pixels), b"\0")
-    return write_container(header, [Section(SectionId.LATENTS, payload), *extras])
+    payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
+    return write_container(header, [*extras, Section(SectionId.LATENTS, payload)])
 
 
 def encode_picture(
@@ -172,6 +176,7 @@ def encode_picture(
     device: str = "auto",
     measure: bool = True,
     progress: Progress = quiet,
+    region: Region | None = None,
 ) -> Encoded:
     """Encode a picture.
 
@@ -182,6 +187,7 @@ def encode_picture(
         device: `auto`, `cpu` or `cuda`.
         measure: decode and report PSNR and MS-SSIM.
         progress: told the share of the work done.
+        region: where it is to be better than elsewhere.
 
     Raises:
         UsageError: the target cannot be met.
@@ -190,27 +196,28 @@ def encode_picture(
     watch = Stopwatch()
     weights = load_model(find(model), choose_device(device))
     watch.lap("load")
-    extras = _extras(picture, target.size)
+    extras = _extras(picture, region, target.size)
     shape = Shape(picture.height, picture.width, picture.gray, picture.depth)
     with torch.inference_mode():
         analysed, coded = ENCODE_SHARES
         latents = analyse(weights, picture.pixels, _share(progress, 0, analysed))
+        grid = latents.grid
         watch.lap("transform")
 
-        def render(y_hat: Tensor, rate: int) -> float:
-            return psnr(picture.pixels, reconstruct(weights, y_hat, rate, shape))
+        def render(y_hat: Tensor, setting: Setting) -> float:
+            return psnr(picture.pixels, reconstruct(weights, y_hat, setting.field(grid), shape))
 
         def pack(stream: Stream) -> bytes:
             return _pack(weights, stream, picture, extras)
 
-        stream = code_to_target(weights, latents, target, pack, render)
+        stream = code_to_target(weights, latents, target, pack, render, region)
         data = pack(stream)
         watch.lap("entropy")
         del latents
         x_hat = None
         if measure:
-            rate = stream.setting.rate
-            x_hat = reconstruct(weights, stream.y_hat, rate, shape, _share(progress, coded, 1))
+            field = stream.setting.field(grid)
+            x_hat = reconstruct(weights, stream.y_hat, field, shape, _share(progress, coded, 1))
         watch.lap("transform")
     return Encoded(data, _report(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat))
 
@@ -286,17 +293,26 @@ def decode_bytes(
         reference = _comparable(reference, shape)
     weights = model_of(container, choose_device(device))
     watch.lap("load")
-    setting = Setting(header.rate, header.step_y, header.step_z)
+    grid = Grid.of(header.height, header.width)
+    setting = stored_setting(container)
     payload = container.section(SectionId.LATENTS)
     alpha, metadata = _alpha(container), _metadata(container)
     with torch.inference_mode():
-        y_hat = receive(weights, Grid.of(header.height, header.width), setting, payload)
+        y_hat = receive(weights, grid, setting, payload)
         watch.lap("entropy")
-        x_hat = reconstruct(weights, y_hat, header.rate, shape, _share(progress, DECODE_SHARE, 1))
+        x_hat = reconstruct(weights, y_hat, setting.field(grid), shape, _share(progress, DECODE_SHARE, 1))
         watch.lap("transform")
     del y_hat
     report = _report(weights, header.rate, data, shape, watch, reference, x_hat)
     return Decoded(Picture(x_hat, alpha, metadata), report)
+
+
+def stored_setting(container: Container) -> Setting:
+    """Where on the rate axis a parsed file is coded, its region of interest included."""
+    header, payload = container.header, container.find(SectionId.ROI)
+    grid = Grid.of(header.height, header.width)
+    region = None if payload is None else unpack_region(payload, grid.height, grid.width)
+    return Setting(header.rate, header.step_y, header.step_z, region)
 
 
 def _alpha(container: Container) -> Pixels | None:

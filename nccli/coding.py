@@ -28,10 +28,12 @@ from nccli.quantize import (
     interpolate_anchors,
 )
 from nccli.rate import FIRST_ANCHOR
+from nccli.roi.field import RateField, Region
 from nccli.weights import ImageWeights
 
-BAND_ROWS = 64
-"""Latent rows per group of symbols: 1024 pixel rows, which bounds the memory of large pictures."""
+BAND_ROWS, BAND_POSITIONS = 64, 2**16
+"""Latent rows per group of symbols, and positions that more rows than four must not exceed: this
+bounds the memory of large pictures."""
 
 LATENT_LIMIT = 2.0**30
 """Largest magnitude of a fixed-point latent."""
@@ -59,17 +61,30 @@ class Grid:
 
     def bands(self) -> list[tuple[int, int]]:
         """First and past-the-end latent row of every band."""
-        tops = range(0, self.height, BAND_ROWS)
-        return [(top, min(top + BAND_ROWS, self.height)) for top in tops]
+        rows = BAND_POSITIONS // self.width // HYPER_STRIDE * HYPER_STRIDE
+        rows = min(max(rows, HYPER_STRIDE), BAND_ROWS)
+        return [(top, min(top + rows, self.height)) for top in range(0, self.height, rows)]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where on the rate axis a picture is coded; fields as in `container.Header`."""
+    """Where on the rate axis a picture is coded.
+
+    Attributes:
+        rate: as in `container.Header`.
+        step_y: likewise.
+        step_z: likewise.
+        region: where the picture is to be better than elsewhere; None for nowhere.
+    """
 
     rate: int
     step_y: int
     step_z: int
+    region: Region | None = None
+
+    def field(self, grid: Grid) -> RateField:
+        """Rate point of every latent position."""
+        return RateField.of(self.rate, self.region, grid.height, grid.width)
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,8 @@ class Group:
         rows: first and past-the-end latent row.
         mask: (rows, width) positions of this pass.
         means: (M, n) fixed point, float64.
-        log2_steps: (M,) 1/64 octave.
-        steps: (M,) the same as fixed-point step sizes, float64.
+        log2_steps: (M, n) 1/64 octave, or (M, 1) when all positions have the same.
+        steps: the same as fixed-point step sizes, float64.
         indexes: (M, n) table rows, uint8; 0 means not coded.
         sent: (k,) places in the flattened group of the symbols that are coded, ascending.
     """
@@ -156,21 +171,30 @@ class Features:
         return features
 
 
-class _Steps:
-    """The step field of one setting."""
+def log2_steps(weights: ImageWeights, setting: Setting, local: IntArray, beyond: IntArray) -> IntArray:
+    """log2 steps (M, n) of positions with these rate points and offsets, (n,). Source: FORMAT.md section 5."""
+    points, place = np.unique(local, return_inverse=True)
+    gains = np.stack([interpolate_anchors(weights.gain, int(point)) for point in points], axis=1)
+    return gains[:, place] + (setting.step_y + beyond)
 
-    def __init__(self, weights: ImageWeights, setting: Setting) -> None:
-        log2 = interpolate_anchors(weights.gain, setting.rate) + setting.step_y
-        octave, part = np.divmod(log2, STEP_UNIT)
-        mantissa = weights.power[part].astype(np.float64)
-        size = np.ldexp(mantissa, (octave + LATENT_BITS - MANTISSA_BITS).astype(np.int32))
-        self.log2_steps = torch.from_numpy(log2).to(weights.device)
-        self.steps = torch.from_numpy(size).to(weights.device)
+
+def _steps(weights: ImageWeights, setting: Setting, field: RateField, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """log2 steps and steps of a group, as `Group` has them."""
+    if field.uniform:
+        local, beyond = field.local[0], field.beyond[0]
+    else:
+        chosen = mask.cpu().numpy()
+        local, beyond = field.local[chosen], field.beyond[chosen]
+    log2 = log2_steps(weights, setting, local, beyond)
+    octave, part = np.divmod(log2, STEP_UNIT)
+    mantissa = weights.power[part].astype(np.float64)
+    size = np.ldexp(mantissa, (octave + LATENT_BITS - MANTISSA_BITS).astype(np.int32))
+    return torch.from_numpy(log2).to(weights.device), torch.from_numpy(size).to(weights.device)
 
 
 def dequantise(symbols: Tensor, group: Group) -> Tensor:
     """y_hat = mean + symbol * step, rounded to fixed point: (M, n) int32."""
-    y_hat = (symbols * group.steps[:, None]).add_(0.5).floor_().add_(group.means)
+    y_hat = (symbols * group.steps).add_(0.5).floor_().add_(group.means)
     return y_hat.clamp_(-LATENT_LIMIT, LATENT_LIMIT).to(torch.int32)
 
 
@@ -178,12 +202,12 @@ def code_latents(
     weights: ImageWeights, grid: Grid, features: Features, setting: Setting, driver: Driver
 ) -> Walk:
     """Code y: all bands of the first pass, then all bands of the second."""
-    steps = _Steps(weights, setting)
+    field = setting.field(grid)
     y_hat = torch.zeros(weights.config.M, grid.height, grid.width, dtype=torch.int32, device=weights.device)
     checksum = 0
     for number in range(2):
         for rows in grid.bands():
-            group = _group(weights, features, setting, steps, y_hat, number, rows)
+            group = _group(weights, features, setting, field, y_hat, number, rows)
             symbols = driver.latents(group)
             checksum = symbols_checksum(symbols.to(torch.int32).cpu().numpy(), checksum)
             y_hat[:, rows[0] : rows[1]][:, group.mask] = dequantise(symbols, group)
@@ -194,7 +218,7 @@ def _group(
     weights: ImageWeights,
     features: Features,
     setting: Setting,
-    steps: _Steps,
+    field: RateField,
     y_hat: Tensor,
     number: int,
     rows: tuple[int, int],
@@ -204,7 +228,9 @@ def _group(
     even = first_pass_mask(bottom - top, y_hat.shape[2], y_hat.device)
     mask = even if number == 0 else ~even
     chosen = features.band(top, bottom)[:, :, mask][:, :, None]
-    rate = chosen.new_full((1, 1, 1, chosen.shape[-1]), setting.rate - FIRST_ANCHOR)
+    band = field.part(slice(top, bottom))
+    above = torch.from_numpy(band.local - FIRST_ANCHOR).to(chosen).expand(mask.shape)
+    rate = above[mask][None, None, None]
     network = weights.network
     if number == 0:
         output = network.first(chosen, rate)
@@ -212,12 +238,13 @@ def _group(
         around = _context(weights, y_hat, rows)[:, :, mask][:, :, None]
         output = network.second(chosen, rate, around)
     means, log2_scales = output[0, :, 0].chunk(2)
-    ratio = (log2_scales / 2 ** (LATENT_BITS - 6)).floor_().sub_(steps.log2_steps[:, None])
+    log2, steps = _steps(weights, setting, band, mask)
+    ratio = (log2_scales / 2 ** (LATENT_BITS - 6)).floor_().sub_(log2)
     width = STEP_UNIT // ROWS_PER_OCTAVE
     row = ratio.add_(width // 2 - LOWEST_LOG2_RATIO * STEP_UNIT).div_(width).floor_()
     indexes = row.clamp_(0, weights.y_tables.rows - 1).to(torch.uint8)
     sent = indexes.flatten().nonzero()[:, 0]
-    return Group(rows, mask, means, steps.log2_steps, steps.steps, indexes, sent)
+    return Group(rows, mask, means, log2, steps, indexes, sent)
 
 
 def _context(weights: ImageWeights, y_hat: Tensor, rows: tuple[int, int]) -> Tensor:

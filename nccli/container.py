@@ -13,10 +13,10 @@ from enum import IntEnum
 from nccli.errors import FormatError, UnsupportedError
 
 MAGIC = b"\x8eNCC\r\n"
-MAJOR, MINOR = 0, 1
+MAJOR, MINOR = 0, 2
 CRC_BYTES = 4
 
-MAX_SIDE = 2**20
+MAX_SIDE = 2**16
 MAX_PIXELS = 2**28
 """Largest picture the format can hold: 268 megapixels."""
 
@@ -27,6 +27,9 @@ MAX_SECTIONS = 256
 PIXELS_PER_BYTE = 2**14
 FREE_PIXELS = 2**20
 """A picture may have at most FREE_PIXELS + PIXELS_PER_BYTE pixels per byte of latents."""
+
+MIN_COUNTED_SIDE = 64
+"""Pixels per hyper-latent: a narrower side costs as much work."""
 
 OPTIONAL_BIT = 0x80
 STEP_Y_LIMIT = 1024
@@ -47,6 +50,7 @@ class SectionId(IntEnum):
 
     LATENTS = 0x01
     ALPHA = 0x02
+    ROI = 0x03
     ICC = OPTIONAL_BIT | 0x01
     EXIF = OPTIONAL_BIT | 0x02
     XMP = OPTIONAL_BIT | 0x03
@@ -149,7 +153,7 @@ def zigzag(value: int) -> int:
     return 2 * value if value >= 0 else -2 * value - 1
 
 
-class _Reader:
+class Reader:
     """Cursor over the bytes in front of the CRC."""
 
     def __init__(self, data: bytes, end: int) -> None:
@@ -211,7 +215,7 @@ def read_container(data: bytes) -> Container:
         FormatError: not a container, damaged, or out of the format's limits.
         UnsupportedError: another version, or a required section this version does not know.
     """
-    reader = _Reader(data, max(len(data) - CRC_BYTES, 0))
+    reader = Reader(data, max(len(data) - CRC_BYTES, 0))
     version = _read_version(reader)
     crc = struct.unpack("<I", data[reader.end :])[0]
     if zlib.crc32(data[: reader.end]) != crc:
@@ -223,7 +227,7 @@ def read_container(data: bytes) -> Container:
     return Container(version, header, sections, len(data))
 
 
-def _read_version(reader: _Reader) -> tuple[int, int]:
+def _read_version(reader: Reader) -> tuple[int, int]:
     if not reader.data:
         raise FormatError("the file is empty")
     head = reader.data[: len(MAGIC)]
@@ -241,9 +245,9 @@ def _read_version(reader: _Reader) -> tuple[int, int]:
     return version
 
 
-def _explain_truncation(reader: _Reader) -> None:
+def _explain_truncation(reader: Reader) -> None:
     """After a failed CRC: say that the file is cut short when its structure shows it."""
-    probe = _Reader(reader.data, len(reader.data))
+    probe = Reader(reader.data, len(reader.data))
     probe.offset = reader.offset
     _read_header(probe)
     while probe.offset < probe.end - CRC_BYTES:
@@ -252,7 +256,7 @@ def _explain_truncation(reader: _Reader) -> None:
     probe.take(CRC_BYTES, "checksum")
 
 
-def _read_header(reader: _Reader) -> Header:
+def _read_header(reader: Reader) -> Header:
     start = reader.offset
     packed = reader.take(1, "kind")[0]
     step_z = packed >> 2 & 7
@@ -269,7 +273,7 @@ def _read_header(reader: _Reader) -> Header:
     return Header(Kind(packed & 3), model_id, tag, width, height, rate, step_y, step_z, gray, depth)
 
 
-def _read_sections(reader: _Reader) -> tuple[Section, ...]:
+def _read_sections(reader: Reader) -> tuple[Section, ...]:
     sections: list[Section] = []
     known = {int(s) for s in SectionId}
     while reader.offset < reader.end:
@@ -284,15 +288,19 @@ def _read_sections(reader: _Reader) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def minimum_latent_bytes(pixels: int) -> int:
-    """Shortest latents payload allowed for a picture; encoders pad to it with zero bytes."""
+def minimum_latent_bytes(width: int, height: int) -> int:
+    """Shortest latents payload allowed for a picture; encoders pad to it with zero bytes.
+
+    Sides count as at least `MIN_COUNTED_SIDE` pixels, since networks pad a narrow picture.
+    """
+    pixels = max(width, MIN_COUNTED_SIDE) * max(height, MIN_COUNTED_SIDE)
     return max(-(-(pixels - FREE_PIXELS) // PIXELS_PER_BYTE), 0)
 
 
 def _check_plausible(header: Header, sections: tuple[Section, ...]) -> None:
     """Refuse a huge claimed size that no payload of this length may have."""
     total = sum(len(s.payload) for s in sections if s.id == SectionId.LATENTS)
-    if total < minimum_latent_bytes(header.pixels):
+    if total < minimum_latent_bytes(header.width, header.height):
         raise FormatError(
             "picture size is out of proportion to its data",
             found=f"{header.width}x{header.height} in {total} bytes",

@@ -96,9 +96,9 @@ class Sender:
 
     def latents(self, group: Group) -> Tensor:
         top, bottom = group.rows
-        channel = group.sent // group.means.shape[1]
         y = self._latents.y[:, top:bottom][:, group.mask].flatten()[group.sent].double()
-        scaled = (y * 2**LATENT_BITS - group.means.flatten()[group.sent]) / group.steps[channel]
+        steps = group.steps.expand_as(group.means).flatten()[group.sent]
+        scaled = (y * 2**LATENT_BITS - group.means.flatten()[group.sent]) / steps
         symbols = torch.round(scaled).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
         return code_group(self._weights.y_tables, self._coder, group, symbols)
 

@@ -99,11 +99,50 @@ def _segments(indexes: IntArray, rows: int) -> tuple[IntArray, list[tuple[int, i
     return order, [(int(r), int(ends[r] - counts[r]), int(ends[r])) for r in present]
 
 
+class _EncoderStream:
+    """The range coder and the bytes it makes."""
+
+    def __init__(self) -> None:
+        self._encoder = constriction.stream.queue.RangeEncoder()
+
+    def encode(self, entries: NDArray[np.int32], model: Any) -> None:
+        self._encoder.encode(entries, model)
+
+    def finish(self) -> bytes:
+        """The stream so far, without trailing zero bytes, which a decoder assumes."""
+        return bytes(self._encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
+
+
+class _DecoderStream:
+    """The range decoder over bytes from anywhere."""
+
+    def __init__(self, stream: bytes) -> None:
+        stream = stream.rstrip(b"\0")
+        stream += bytes(-len(stream) % WORD_BYTES)
+        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(stream, "<u4").astype(np.uint32))
+
+    def decode(self, model: Any, count: int) -> NDArray[np.int32]:
+        """Everything that the library may raise on bad data becomes a FormatError."""
+        try:
+            return np.asarray(self._decoder.decode(model, count), np.int32)
+        except (ValueError, AssertionError) as error:
+            raise FormatError("a range-coded stream is not decodable") from error
+        except BaseException as error:
+            if type(error).__name__ == "PanicException":
+                raise FormatError("a range-coded stream is not decodable") from error
+            raise
+
+    def finish(self) -> None:
+        """Check that the stream is used up."""
+        if not self._decoder.maybe_exhausted():
+            raise FormatError("a range-coded stream", found="data after the last symbol")
+
+
 class SymbolEncoder:
     """Encodes groups of symbols into one range-coded stream."""
 
     def __init__(self) -> None:
-        self._encoder = constriction.stream.queue.RangeEncoder()
+        self._stream = _EncoderStream()
 
     def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
         order, segments = _segments(indexes, tables.rows)
@@ -113,7 +152,7 @@ class SymbolEncoder:
             values = ordered[start:end].astype(np.int64) - int(tables.lowest[row])
             outside = (values < 0) | (values >= escape)
             entries = np.where(outside, escape, values).astype(np.int32)
-            self._encoder.encode(entries, tables.models[row])
+            self._stream.encode(entries, tables.models[row])
             if outside.any():
                 self._escapes(ordered[start:end][outside])
         return symbols
@@ -126,12 +165,51 @@ class SymbolEncoder:
             if length > 4:
                 raise ValueError(f"symbol {value} does not fit 32 bits")
             data = np.frombuffer(folded.to_bytes(length, "little"), np.uint8)
-            self._encoder.encode(np.array([length - 1], np.int32), _LENGTH)
-            self._encoder.encode(data.astype(np.int32), _BYTE)
+            self._stream.encode(np.array([length - 1], np.int32), _LENGTH)
+            self._stream.encode(data.astype(np.int32), _BYTE)
 
     def finish(self) -> bytes:
-        """The stream so far, without trailing zero bytes, which a decoder assumes."""
-        return bytes(self._encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
+        """The stream so far."""
+        return self._stream.finish()
+
+
+class BitEncoder:
+    """Encodes single decisions whose probability changes from one to the next."""
+
+    def __init__(self) -> None:
+        self._stream = _EncoderStream()
+
+    def code(self, frequency: int, bit: bool) -> bool:
+        """Encode one decision; `frequency`, of 2^24, is how likely it is to be true."""
+        self._stream.encode(np.array([bit], np.int32), _decision(frequency))
+        return bit
+
+    def finish(self) -> bytes:
+        """The stream so far."""
+        return self._stream.finish()
+
+
+class BitDecoder:
+    """Decodes what `BitEncoder` wrote, given the same frequencies.
+
+    Raises:
+        FormatError: the stream is not one that the encoder could have written.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        self._stream = _DecoderStream(stream)
+
+    def code(self, frequency: int, bit: bool) -> bool:
+        """Decode one decision; `bit` is ignored."""
+        return bool(self._stream.decode(_decision(frequency), 1)[0])
+
+    def finish(self) -> None:
+        """Check that the stream is used up."""
+        self._stream.finish()
+
+
+def _decision(frequency: int) -> Any:
+    return _model(np.array([TOTAL - frequency, frequency]))
 
 
 class SymbolDecoder:
@@ -142,9 +220,7 @@ class SymbolDecoder:
     """
 
     def __init__(self, stream: bytes) -> None:
-        stream = stream.rstrip(b"\0")
-        stream += bytes(-len(stream) % WORD_BYTES)
-        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(stream, "<u4").astype(np.uint32))
+        self._stream = _DecoderStream(stream)
         self._escapes_left = len(stream) * 8 // ESCAPE_BITS + 1
 
     def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
@@ -152,7 +228,7 @@ class SymbolDecoder:
         ordered = np.zeros(len(indexes), np.int32)
         for row, start, end in segments:
             escape = int(tables.starts[row + 1] - tables.starts[row]) - 1
-            entries = self._decode(tables.models[row], end - start)
+            entries = self._stream.decode(tables.models[row], end - start)
             values = entries + np.int32(tables.lowest[row])
             outside = np.flatnonzero(entries == escape)
             if len(outside):
@@ -162,30 +238,18 @@ class SymbolDecoder:
         decoded[order] = ordered
         return decoded
 
-    def _decode(self, model: Any, count: int) -> NDArray[np.int32]:
-        """Everything that the library may raise on bad data becomes a FormatError."""
-        try:
-            return np.asarray(self._decoder.decode(model, count), np.int32)
-        except (ValueError, AssertionError) as error:
-            raise FormatError("latents are not decodable") from error
-        except BaseException as error:
-            if type(error).__name__ == "PanicException":
-                raise FormatError("latents are not decodable") from error
-            raise
-
     def _escapes(self, count: int) -> list[int]:
         self._escapes_left -= count
         if self._escapes_left < 0:
             raise FormatError("latents", found="more escapes than the stream can hold")
         values = []
         for _ in range(count):
-            length = int(self._decode(_LENGTH, 1)[0]) + 1
-            data = self._decode(_BYTE, length).astype(np.uint8).tobytes()
+            length = int(self._stream.decode(_LENGTH, 1)[0]) + 1
+            data = self._stream.decode(_BYTE, length).astype(np.uint8).tobytes()
             folded = int.from_bytes(data, "little")
             values.append(folded >> 1 if folded % 2 == 0 else -(folded + 1 >> 1))
         return values
 
     def finish(self) -> None:
         """Check that the stream is used up."""
-        if not self._decoder.maybe_exhausted():
-            raise FormatError("latents", found="data after the last symbol")
+        self._stream.finish()

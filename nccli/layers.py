@@ -52,7 +52,8 @@ class Block(nn.Module):
     """Residual depthwise-separable convolution, then a residual gated 1x1 feed-forward.
 
     Both branches end in a layer that starts at zero, so an untrained block is the identity.
-    With `gated`, each branch is scaled per channel by a gate interpolated along the rate axis.
+    With `gated`, each branch is scaled per channel by a gate interpolated along the rate axis,
+    which may differ from position to position.
     """
 
     def __init__(self, channels: int, gated: bool) -> None:
@@ -68,7 +69,7 @@ class Block(nn.Module):
         self.gates = nn.Parameter(torch.ones(NUM_ANCHORS, 2, channels)) if gated else None
 
     def forward(self, x: Tensor, anchors: Tensor | None = None) -> Tensor:
-        """x: (b, c, h, w); anchors: (b, NUM_ANCHORS) rate weights, needed when gated."""
+        """x: (b, c, h, w); anchors: (b, NUM_ANCHORS, h or 1, w or 1) rate weights, needed when gated."""
         branch = self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), LEAK)))
         mix_gate, feed_gate = self._gates(anchors)
         x = x + (branch if mix_gate is None else branch * mix_gate)
@@ -80,7 +81,7 @@ class Block(nn.Module):
     def _gates(self, anchors: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         if self.gates is None or anchors is None:
             return None, None
-        gates = torch.einsum("ba,agc->bgc", anchors, self.gates)[..., None, None]
+        gates = torch.einsum("baij,agc->bgcij", anchors, self.gates)
         return gates[:, 0], gates[:, 1]
 
 

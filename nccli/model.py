@@ -82,7 +82,10 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """g_s: latents (b, M, h/16, w/16) and rate weights (b, NUM_ANCHORS) -> pixels (b, 3, h, w)."""
+    """g_s: latents (b, M, h/16, w/16) and rate weights -> pixels (b, 3, h, w).
+
+    The rate weights are (b, NUM_ANCHORS, h/16, w/16), or (b, NUM_ANCHORS, 1, 1) at one rate for all.
+    """
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
@@ -102,6 +105,8 @@ class Synthesis(nn.Module):
         for block in self.deep_blocks:
             h = block(h, anchors)
         h = F.pixel_shuffle(self.up(y_hat + self.deep_out(h)), 2)
+        if anchors.shape[2:] != (1, 1):
+            anchors = anchors.repeat_interleave(2, 2).repeat_interleave(2, 3)
         for block in self.blocks:
             h = block(h, anchors)
         return F.pixel_shuffle(self.patch(h), PATCH) / PIXEL_SCALE + 0.5
@@ -232,5 +237,5 @@ class ImageModel(nn.Module):
         return cast(Tensor, self.g_a(x) / self.spread[:, None, None])
 
     def synthesise(self, y_hat: Tensor, anchors: Tensor) -> Tensor:
-        """y_hat (b, M, h, w) and rate weights (b, NUM_ANCHORS) -> pixels (b, 3, 16h, 16w)."""
+        """y_hat (b, M, h, w) and rate weights as `Synthesis` takes them -> pixels (b, 3, 16h, 16w)."""
         return cast(Tensor, self.g_s(y_hat * self.spread[:, None, None], anchors))

@@ -111,7 +111,7 @@ class _LowerBound(torch.autograd.Function):
 def lower_bound(x: Tensor, bound: Tensor | float) -> Tensor:
     """max(x, bound), see `_LowerBound`."""
     bound = torch.as_tensor(bound, dtype=x.dtype, device=x.device)
-    bounded: Tensor = _LowerBound.apply(x, bound)
+    bounded: Tensor = _LowerBound.apply(x, bound)  # type: ignore[no-untyped-call, unused-ignore]
     return bounded
 
 

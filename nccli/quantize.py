@@ -67,11 +67,11 @@ def interpolate_anchors(anchors: NDArray[np.int64], rate: int) -> NDArray[np.int
 
 
 def anchor_weights(log2_lambda: Tensor) -> Tensor:
-    """Weights of the rate anchors for each image: (b,) log2 lambda -> (b, NUM_ANCHORS)."""
+    """Weights of the rate anchors: log2 lambda (b, h, w) -> (b, NUM_ANCHORS, h, w)."""
     position = (log2_lambda + 12) * RATE_UNIT
     position = ((position - FIRST_ANCHOR) / ANCHOR_SPACING).clamp(0, NUM_ANCHORS - 1)
     grid = torch.arange(NUM_ANCHORS, device=position.device, dtype=position.dtype)
-    return (1 - (position[:, None] - grid).abs()).clamp_min(0)
+    return (1 - (position[:, None] - grid[:, None, None]).abs()).clamp_min(0)
 
 
 def noisy(x: Tensor, step: Tensor) -> Tensor:

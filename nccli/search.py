@@ -10,19 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nccli.coding import Setting
+from nccli.coding import Setting, log2_steps
 from nccli.container import STEP_Y_LIMIT
 from nccli.encoding import Latents, Stream, default_step_z, price, send
 from nccli.errors import UsageError
-from nccli.quantize import STEP_UNIT, interpolate_anchors
+from nccli.quantize import STEP_UNIT
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
+from nccli.roi.field import STEP_PER_RATE, Region
 from nccli.weights import ImageWeights
 
-UNITS_PER_STEP = 2 * RATE_UNIT // STEP_UNIT
-"""Rate points per 1/64 octave of step: the natural step follows lambda^-1/2."""
-
-REACH_BELOW = RATE_MIN - UNITS_PER_STEP * STEP_Y_LIMIT // 2
-REACH_ABOVE = RATE_MAX + UNITS_PER_STEP * STEP_Y_LIMIT // 4
+REACH_BELOW = RATE_MIN - STEP_PER_RATE * STEP_Y_LIMIT // 2
+REACH_ABOVE = RATE_MAX + STEP_PER_RATE * STEP_Y_LIMIT // 4
 """Ends of the extended axis: beyond the served rates, step_y goes on alone."""
 
 ACCEPT = 0.9925
@@ -57,15 +55,15 @@ class Target:
     psnr: float | None = None
 
 
-def setting_at(weights: ImageWeights, point: int) -> Setting:
+def setting_at(weights: ImageWeights, point: int, region: Region | None = None) -> Setting:
     """The setting at a point of the extended rate axis.
 
     Beyond the ends, step_y overshoots by less than one unit and the rate makes up for it.
     """
     outside = point - min(max(point, RATE_MIN), RATE_MAX)
-    step_y = math.copysign(-(-abs(outside) // UNITS_PER_STEP), -outside)
-    rate = point + round(step_y) * UNITS_PER_STEP
-    return Setting(rate, round(step_y), default_step_z(weights, rate))
+    step_y = math.copysign(-(-abs(outside) // STEP_PER_RATE), -outside)
+    rate = point + round(step_y) * STEP_PER_RATE
+    return Setting(rate, round(step_y), default_step_z(weights, rate), region)
 
 
 def code_to_target(
@@ -73,7 +71,8 @@ def code_to_target(
     latents: Latents,
     target: Target,
     pack: Callable[[Stream], bytes],
-    render: Callable[[Tensor, int], float],
+    render: Callable[[Tensor, Setting], float],
+    region: Region | None = None,
 ) -> Stream:
     """The picture coded so that it meets `target`.
 
@@ -82,34 +81,41 @@ def code_to_target(
         latents: the analysed picture.
         target: what to meet.
         pack: stream -> file, whose size counts.
-        render: (y_hat, rate) -> PSNR of the decoded picture.
+        render: (y_hat, setting) -> PSNR of the decoded picture.
+        region: where it is to be better than elsewhere.
 
     Raises:
         UsageError: out of range, or out of reach for this picture.
     """
     if target.size is not None:
-        return _fit_size(weights, latents, target.size, pack)
+        return _fit_size(weights, latents, target.size, pack, region)
     if target.psnr is not None:
-        return send(weights, latents, _reach_psnr(weights, latents, target.psnr, render))
+        return send(weights, latents, _reach_psnr(weights, latents, target.psnr, render, region))
     lmbda = target.lmbda or 0.0
     if not LAMBDA_MIN <= lmbda <= LAMBDA_MAX:
         raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {LAMBDA_MAX}")
-    return send(weights, latents, setting_at(weights, lambda_to_rate(lmbda)))
+    return send(weights, latents, setting_at(weights, lambda_to_rate(lmbda), region))
 
 
-def _fit_size(weights: ImageWeights, latents: Latents, size: int, pack: Callable[[Stream], bytes]) -> Stream:
+def _fit_size(
+    weights: ImageWeights,
+    latents: Latents,
+    size: int,
+    pack: Callable[[Stream], bytes],
+    region: Region | None,
+) -> Stream:
     """The highest rate whose file is at most `size` bytes.
 
     A quick estimate gives the shape of log2(bytes) along the axis, trials correct its height. Trials
     are coded for real: that takes no longer than pricing them, and a limit is a limit.
     """
     low, high = REACH_BELOW, REACH_ABOVE
-    shape = _Shape(weights, latents)
+    shape = _Shape(weights, latents, region)
     wanted = math.log2(max(size * AIM, 1))
     point = shape.solve(wanted, low, high)
     best: Stream | None = None
     for trial in range(MAX_TRIALS):
-        stream = send(weights, latents, setting_at(weights, point))
+        stream = send(weights, latents, setting_at(weights, point, region))
         bytes_ = len(pack(stream))
         if bytes_ <= size:
             low, best = point, stream
@@ -127,16 +133,18 @@ def _fit_size(weights: ImageWeights, latents: Latents, size: int, pack: Callable
 class _Shape:
     """log2(bytes) along the extended rate axis: an estimate from y alone, made right by trials."""
 
-    def __init__(self, weights: ImageWeights, latents: Latents) -> None:
-        sample = latents.y.flatten(1)[:, :: max(latents.y[0].numel() // SAMPLES, 1)].abs()
+    def __init__(self, weights: ImageWeights, latents: Latents, region: Region | None) -> None:
+        stride = max(latents.y[0].numel() // SAMPLES, 1)
+        sample = latents.y.flatten(1)[:, ::stride].abs()
         scale = latents.y[0].numel() / sample.shape[1]
         points = np.linspace(REACH_BELOW, REACH_ABOVE, KNOTS)
         heights = []
         for knot in points:
-            setting = setting_at(weights, int(knot))
-            log2 = interpolate_anchors(weights.gain, setting.rate) + setting.step_y
-            steps = torch.from_numpy(np.exp2(log2 / STEP_UNIT)).to(sample)
-            bits = torch.log2(1 + (sample / steps[:, None]) ** 2).sum() / 2 * scale
+            setting = setting_at(weights, int(knot), region)
+            field = setting.field(latents.grid)
+            places = (plane.reshape(-1)[::stride] for plane in (field.local, field.beyond))
+            steps = torch.from_numpy(np.exp2(log2_steps(weights, setting, *places) / STEP_UNIT))
+            bits = torch.log2(1 + (sample / steps.to(sample)) ** 2).sum() / 2 * scale
             heights.append(math.log2(float(bits) / 8 * BITS_PER_ESTIMATE + BASE_BYTES))
         self._points, self._heights = points, np.array(heights)
         self._known: list[tuple[int, float]] = []
@@ -159,13 +167,17 @@ class _Shape:
 
 
 def _reach_psnr(
-    weights: ImageWeights, latents: Latents, wanted: float, render: Callable[[Tensor, int], float]
+    weights: ImageWeights,
+    latents: Latents,
+    wanted: float,
+    render: Callable[[Tensor, Setting], float],
+    region: Region | None,
 ) -> Setting:
     """The lowest rate whose decoded 8-bit picture has at least `wanted` dB: bisection."""
 
     def reached(point: int) -> bool:
-        setting = setting_at(weights, point)
-        return render(price(weights, latents, setting)[1], setting.rate) >= wanted
+        setting = setting_at(weights, point, region)
+        return render(price(weights, latents, setting)[1], setting) >= wanted
 
     low, high = REACH_BELOW, RATE_MAX
     if not reached(high):
@@ -175,4 +187,4 @@ def _reach_psnr(
     while high - low > RATE_UNIT // 64:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
-    return setting_at(weights, high)
+    return setting_at(weights, high, region)

@@ -22,6 +22,7 @@ from nccli.model import HYPER_STRIDE, LATENT_STRIDE, PATCH, ImageConfig
 from nccli.picture import Pixels
 from nccli.quantize import LATENT_BITS, anchor_weights
 from nccli.rate import RATE_UNIT
+from nccli.roi.field import RateField
 from nccli.weights import ImageWeights
 
 TILE_ROWS, TILE_COLUMNS = 64, 64
@@ -151,10 +152,9 @@ class Shape:
 
 @torch.no_grad()
 def reconstruct(
-    weights: ImageWeights, y_hat: Tensor, rate: int, shape: Shape, progress: Progress = quiet
+    weights: ImageWeights, y_hat: Tensor, field: RateField, shape: Shape, progress: Progress = quiet
 ) -> Pixels:
     """Run g_s on fixed-point latents (M, h, w) and round to integer samples (h, w, 1 or 3)."""
-    anchors = anchor_weights(torch.tensor([rate / RATE_UNIT - 12], device=weights.device))
     scale = weights.spread[:, None, None] / 2**LATENT_BITS
     out: Pixels = np.empty(
         (shape.height, shape.width, 1 if shape.gray else 3), np.uint8 if shape.depth == 8 else np.uint16
@@ -163,12 +163,21 @@ def reconstruct(
     for tile in _counted(tiles(grid, synthesis_halo(weights.config)), progress):
         rows, columns = tile.rows, tile.columns
         part = y_hat[:, rows.outer_start : rows.outer_end, columns.outer_start : columns.outer_end]
-        x_hat = weights.g_s(part.float()[None] * scale, anchors)[0]
+        around = field.part(
+            slice(rows.outer_start, rows.outer_end), slice(columns.outer_start, columns.outer_end)
+        )
+        x_hat = weights.g_s(part.float()[None] * scale, _anchors(around, weights.device))[0]
         top, left = (s.inner.start * LATENT_STRIDE for s in (rows, columns))
         place = out[rows.start * LATENT_STRIDE : rows.end * LATENT_STRIDE]
         place = place[:, columns.start * LATENT_STRIDE : columns.end * LATENT_STRIDE]
         place[...] = _samples(x_hat[:, top : top + place.shape[0], left : left + place.shape[1]], shape)
     return out
+
+
+def _anchors(field: RateField, device: torch.device) -> Tensor:
+    """Rate weights as g_s takes them."""
+    log2_lambda = torch.from_numpy(field.local).to(device, torch.float32) / RATE_UNIT - 12
+    return anchor_weights(log2_lambda[None])
 
 
 def _samples(x_hat: Tensor, shape: Shape) -> Pixels:

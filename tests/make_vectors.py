@@ -16,10 +16,11 @@ import torch
 from skimage import data
 
 from nccli.catalogue import find_for_file
-from nccli.codec import decode_bytes, encode_picture, encode_pixels
-from nccli.coding import Grid, Setting, receive
+from nccli.codec import decode_bytes, encode_picture, encode_pixels, stored_setting
+from nccli.coding import Grid, receive
 from nccli.container import SectionId, read_container
 from nccli.picture import Metadata, Picture, Pixels
+from nccli.roi.field import Region
 from nccli.search import Target
 from nccli.weights import load_model
 
@@ -49,7 +50,7 @@ def y_hat_digest(file: bytes) -> str:
     container = read_container(file)
     header = container.header
     weights = load_model(find_for_file(header.model_id, header.weights_tag), "cpu")
-    setting = Setting(header.rate, header.step_y, header.step_z)
+    setting = stored_setting(container)
     with torch.inference_mode():
         grid = Grid.of(header.height, header.width)
         y_hat = receive(weights, grid, setting, container.section(SectionId.LATENTS))
@@ -60,7 +61,7 @@ def _size(pixels: Pixels, lmbda: float) -> int:
     return len(encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data)
 
 
-def pictures() -> dict[str, tuple[Picture, Target]]:
+def pictures() -> dict[str, tuple[Picture, Target, Region | None]]:
     """What to encode, by file name."""
     chelsea, coffee = data.chelsea(), data.coffee()
     plain = {
@@ -84,7 +85,16 @@ def pictures() -> dict[str, tuple[Picture, Target]]:
         "deep": (Picture(deep), Target(lmbda=0.05)),
         "alpha": (Picture(x, alpha, Metadata(xmp=b"<x:xmpmeta/>")), Target(lmbda=0.01)),
     }
-    return chosen
+    jobs: dict[str, tuple[Picture, Target, Region | None]] = {
+        name: (picture, target, None) for name, (picture, target) in chosen.items()
+    }
+    large = Picture(np.ascontiguousarray(coffee[80:210, 150:400]))
+    levels = np.zeros((9, 16), np.uint8)
+    levels[2:6, 4:9], levels[6, 10:] = 8, range(3, 9)
+    jobs["roi"] = (large, Target(lmbda=0.02), Region(levels, 8, 0, 2, 300))
+    coarse = np.array([[0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], np.uint8)
+    jobs["roi-coarse"] = (large, Target(lmbda=0.0008), Region(coarse, 1, 2, 0, 512))
+    return jobs
 
 
 def main() -> None:
@@ -93,8 +103,8 @@ def main() -> None:
     for old in FOLDER.iterdir():
         old.unlink()
     vectors = []
-    for name, (picture, target) in pictures().items():
-        file = encode_picture(picture, target, device="cpu", measure=False).data
+    for name, (picture, target, region) in pictures().items():
+        file = encode_picture(picture, target, device="cpu", measure=False, region=region).data
         decoded = decode_bytes(file, device="cpu").picture
         samples = {"pixels": decoded.pixels}
         if decoded.alpha is not None:

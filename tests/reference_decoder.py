@@ -10,14 +10,21 @@ import hashlib
 import json
 import struct
 import zlib
-from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+
+from tests.reference_coder import (
+    CorruptError,
+    RangeDecoder,
+    Tables,
+    decode_symbols,
+    require,
+    unfold,
+)
 
 Ints = NDArray[np.int64]
 Tensors = dict[str, Ints]
@@ -25,19 +32,7 @@ Tensors = dict[str, Ints]
 
 SIGNATURE = b"\x8eNCC\r\n"
 CLAMP = 2**21
-WORD, STATE = 2**32, 2**64
 STEPS_OF_Z = (1448, 2048, 2896, 4096, 5793, 8192, 11585)
-BAND = 64
-
-
-class CorruptError(Exception):
-    """The file is not one that this format allows."""
-
-
-def require(condition: object, what: str) -> None:
-    """Raise CorruptError unless the condition holds."""
-    if not condition:
-        raise CorruptError(what)
 
 
 # Sections 2 to 4: the container.
@@ -55,6 +50,7 @@ class File:
     step_y: int
     step_z: int
     latents: bytes
+    roi: bytes | None
 
 
 class Cursor:
@@ -82,7 +78,7 @@ class Cursor:
 def parse(data: bytes) -> File:
     """Header and latents of an image file."""
     require(data[:6] == SIGNATURE, "signature")
-    require(data[6] == 1, "version")
+    require(data[6] == 2, "version")
     require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "checksum")
     cursor = Cursor(data[7:-4])
     packed = cursor.take(1)[0]
@@ -90,23 +86,20 @@ def parse(data: bytes) -> File:
     require(packed & 0b11 == 0 and packed < 0x80 and step_z < 7, "kind")
     model_id, tag = struct.unpack("<H4s", cursor.take(6))
     width, height = cursor.varint(), cursor.varint()
-    require(0 < width <= 2**20 and 0 < height <= 2**20 and width * height <= 2**28, "size")
+    require(0 < width <= 2**16 and 0 < height <= 2**16 and width * height <= 2**28, "size")
     rate, folded = int.from_bytes(cursor.take(2), "little"), cursor.varint()
     require(folded <= 2048, "step_y")
-    latents = []
+    latents, roi = list[bytes](), list[bytes]()
     while cursor.place < len(cursor.data):
         number, length = cursor.take(1)[0], cursor.varint()
         payload = cursor.take(length)
-        require(number in (1, 2) or number & 128, "unknown section")
+        require(number in (1, 2, 3) or number & 128, "unknown section")
         latents += [payload] if number == 1 else []
-    require(len(latents) == 1, "latents")
-    require(width * height <= 2**20 + 2**14 * len(latents[0]), "out of proportion")
-    return File(model_id, tag, width, height, rate, unfold(folded), step_z, latents[0])
-
-
-def unfold(folded: int) -> int:
-    """Zigzag to signed."""
-    return -(folded + 1) // 2 if folded % 2 else folded // 2
+        roi += [payload] if number == 3 else []
+    require(len(latents) == 1 and len(roi) <= 1, "latents and roi")
+    require(max(width, 64) * max(height, 64) <= 2**20 + 2**14 * len(latents[0]), "out of proportion")
+    region = roi[0] if roi else None
+    return File(model_id, tag, width, height, rate, unfold(folded), step_z, latents[0], region)
 
 
 def load_weights(models: Path, file: File) -> Tensors:
@@ -120,81 +113,54 @@ def load_weights(models: Path, file: File) -> Tensors:
     raise CorruptError("no such model")
 
 
-# Section 9: the range coder.
+# Section 3.2: the region of interest.
 
 
-class RangeDecoder:
-    """Words of 32 bits, a state of 64 bits, probabilities of 24 bits."""
-
-    def __init__(self, stream: bytes) -> None:
-        stream = stream.rstrip(b"\0")
-        stream += bytes(-len(stream) % 4)
-        self.words = list(struct.unpack(f"<{len(stream) // 4}I", stream))
-        self.taken, self.lower, self.range = 0, 0, STATE - 1
-        self.point = self.word() * WORD
-        self.point += self.word()
-
-    def word(self) -> int:
-        self.taken += 1
-        return self.words[self.taken - 1] if self.taken <= len(self.words) else 0
-
-    def entry(self, cumulative: list[int]) -> int:
-        """The next entry under a distribution given by its n + 1 cumulative frequencies."""
-        scale = self.range >> 24
-        quantile = (self.point - self.lower) % STATE // scale
-        require(quantile < 2**24, "not decodable")
-        entry = bisect_right(cumulative, quantile) - 1
-        self.lower = (self.lower + scale * cumulative[entry]) % STATE
-        self.range = scale * (cumulative[entry + 1] - cumulative[entry])
-        if self.range < WORD:
-            self.lower = self.lower * WORD % STATE
-            self.range *= WORD
-            self.point = self.point * WORD % STATE + self.word()
-        return entry
-
-    def escape(self) -> int:
-        """The value of an escaped symbol."""
-        length = self.entry([n << 22 for n in range(5)]) + 1
-        return unfold(sum(self.entry(BYTES) << 8 * place for place in range(length)))
-
-    def check_exhausted(self) -> None:
-        require(self.taken >= len(self.words), "words left over")
-        require((self.point - self.lower) % STATE < 2 * WORD - 1, "data left over")
+def decode_levels(coder: RangeDecoder, top: int, rows: int, columns: int) -> Ints:
+    """Levels of all cells."""
+    counts = [[1 + (6 - n) ** 2, 1 + n**2] for n in (context.bit_count() for context in range(64))]
+    levels = np.zeros((rows + 2, columns + 4), np.int64)
+    for i, j in np.ndindex(rows, columns):
+        row, column = i + 2, j + 2
+        near = (
+            levels[row, column - 1],
+            levels[row - 1, column],
+            levels[row - 1, column - 1],
+            levels[row - 1, column + 1],
+            levels[row, column - 2],
+            levels[row - 2, column],
+        )
+        for reached in range(top):
+            pair = counts[sum(int(level > reached) << n for n, level in enumerate(near))]
+            likely = min(max((pair[1] << 24) // sum(pair), 1), 2**24 - 1)
+            answer = coder.entry([0, 2**24 - likely, 2**24])
+            pair[answer] += 8
+            if sum(pair) >= 1024:
+                pair[:] = [(count + 1) // 2 for count in pair]
+            if not answer:
+                break
+            levels[row, column] += 1
+    return levels[2:, 2:-2]
 
 
-BYTES = [n << 16 for n in range(257)]
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Cumulative frequencies of every row and the symbol of its first entry."""
-
-    cumulative: list[list[int]]
-    lowest: list[int]
-
-    @classmethod
-    def of(cls, tensors: Tensors, prefix: str) -> Tables:
-        starts = tensors[f"{prefix}.starts"].tolist()
-        frequencies = tensors[f"{prefix}.frequencies"]
-        rows = [frequencies[a:b] for a, b in pairwise(starts)]
-        return cls([[0, *np.cumsum(row).tolist()] for row in rows], tensors[f"{prefix}.lowest"].tolist())
-
-
-def decode_symbols(coder: RangeDecoder, tables: Tables, rows: list[int]) -> list[int]:
-    """Symbols with these table rows: rows ascending, in given order within a row, then its escapes."""
-    symbols = [0] * len(rows)
-    order = sorted(range(len(rows)), key=rows.__getitem__)
-    for row, group in groupby(order, key=rows.__getitem__):
-        cumulative = tables.cumulative[row]
-        escaped = []
-        for place in group:
-            entry = coder.entry(cumulative)
-            symbols[place] = tables.lowest[row] + entry
-            if entry == len(cumulative) - 2:
-                escaped.append(place)
-        for place in escaped:
-            symbols[place] = coder.escape()
-    return symbols
+def drops(payload: bytes, height: int, width: int) -> Ints:
+    """Rate points below the picture's at every latent position."""
+    cursor = Cursor(payload)
+    packed, cell = cursor.take(2)
+    top, feather, drop = packed & 15, packed >> 4, cursor.varint()
+    require(top and feather < 8 and cell < 8 and 0 < drop <= 1024, "roi")
+    rows, columns = -(-height >> cell), -(-width >> cell)
+    require(rows * columns * top <= 2**16, "roi cells")
+    coder = RangeDecoder(payload[cursor.place :])
+    levels = decode_levels(coder, top, rows, columns)
+    coder.check_exhausted()
+    i, j = np.indices((height, width)) >> cell
+    sharp = soft = levels[i, j] * 255 // top
+    for _ in range(feather):
+        around = np.pad(soft, 1, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3))
+        soft = np.maximum(sharp, windows.sum((2, 3)) // 9)
+    return (255 - soft) * drop * 64 // 255
 
 
 # Section 7: the integer network. Arrays are (channels, rows, columns).
@@ -236,17 +202,17 @@ def hyper_synthesis(tensors: Tensors, z_hat: Ints, height: int, width: int) -> I
     return x[:, :height, :width]
 
 
-def with_rate(features: Ints, rate: int) -> Ints:
-    """Features and the plane that carries the rate point."""
-    return np.concatenate((features, np.full_like(features[:1], rate - 4096)))
+def with_rate(features: Ints, rate: Ints) -> Ints:
+    """Features and the plane that carries the rate points."""
+    return np.concatenate((features, rate[None] - 4096))
 
 
-def first_output(tensors: Tensors, features: Ints, rate: int) -> Ints:
+def first_output(tensors: Tensors, features: Ints, rate: Ints) -> Ints:
     """Means and log2 scales of the first pass, for every position."""
     return layer(tensors, "first_head", with_rate(features, rate))
 
 
-def second_output(tensors: Tensors, features: Ints, rate: int, y_hat: Ints) -> Ints:
+def second_output(tensors: Tensors, features: Ints, rate: Ints, y_hat: Ints) -> Ints:
     """Means and log2 scales of the second pass, from the latents of the first."""
     reduced = activate(layer(tensors, "reduce.0", np.clip(y_hat, -CLAMP, CLAMP)))
     around = np.pad(reduced, ((0, 0), (1, 1), (1, 1)))
@@ -259,9 +225,18 @@ def second_output(tensors: Tensors, features: Ints, rate: int, y_hat: Ints) -> I
 # Sections 5, 6 and 8: steps, the schedule and table rows.
 
 
-def log2_steps(tensors: Tensors, file: File) -> Ints:
-    """log2 of the step of every channel, 1/64 octave."""
-    place = min(max(file.rate - 4096, 0), 5 * 7168)
+def local_rates(file: File, height: int, width: int) -> tuple[Ints, Ints]:
+    """Rate point of every position, and by how much of 1/64 octave its steps are coarser still."""
+    wanted = np.full((height, width), file.rate)
+    if file.roi is not None:
+        wanted = wanted - drops(file.roi, height, width)
+    local = np.maximum(wanted, min(file.rate, 4096))
+    return local, (local - wanted) // 128
+
+
+def log2_steps(tensors: Tensors, file: File, rate: int) -> Ints:
+    """log2 of the step of every channel at a rate point, 1/64 octave."""
+    place = min(max(rate - 4096, 0), 5 * 7168)
     low = min(place // 7168, 4)
     part = place - 7168 * low
     gain = tensors["gain"]
@@ -293,29 +268,31 @@ def decode_z(coder: RangeDecoder, tensors: Tensors, file: File, height: int, wid
 class Schedule:
     """Decodes y band by band, pass by pass."""
 
-    def __init__(self, coder: RangeDecoder, tensors: Tensors, file: File) -> None:
+    def __init__(self, coder: RangeDecoder, tensors: Tensors, file: File, local: Ints, beyond: Ints) -> None:
         self.coder, self.tables = coder, Tables.of(tensors, "y_tables")
-        self.steps, self.power = log2_steps(tensors, file), tensors["power"].tolist()
-        self.checksum = 0
+        self.power, self.checksum = tensors["power"].tolist(), 0
+        steps = {rate: log2_steps(tensors, file, rate) for rate in set(local.reshape(-1).tolist())}
+        self.steps = np.array([[steps[rate] for rate in row] for row in local.tolist()]) + beyond[..., None]
 
     def run(self, number: int, output: Ints, y_hat: Ints) -> None:
         """Decode one pass into y_hat, given the network's output for every position."""
         height, width = y_hat.shape[1:]
-        for top in range(0, height, BAND):
-            rows, columns = np.indices((min(BAND, height - top), width)).reshape(2, -1)
+        band = min(max(2**16 // width // 4 * 4, 4), 64)
+        for top in range(0, height, band):
+            rows, columns = np.indices((min(band, height - top), width)).reshape(2, -1)
             chosen = (rows + columns) % 2 == number
             self._group(output, y_hat, top + rows[chosen], columns[chosen])
 
     def _group(self, output: Ints, y_hat: Ints, rows: Ints, columns: Ints) -> None:
         means, log2_scales = np.split(output[:, rows, columns], 2)
-        ratio = (log2_scales >> 6) - self.steps[:, None]
+        steps = self.steps[rows, columns].T
+        ratio = (log2_scales >> 6) - steps
         indexes = np.clip((ratio + 212) >> 3, 0, len(self.tables.lowest) - 1).reshape(-1)
         coded = np.flatnonzero(indexes)
         symbols = np.zeros(indexes.size, np.int64)
         symbols[coded] = decode_symbols(self.coder, self.tables, indexes[coded].tolist())
         self.checksum = checksum(symbols.tolist(), self.checksum)
-        steps = np.repeat(self.steps, len(rows)).tolist()
-        values = zip(symbols.tolist(), means.reshape(-1).tolist(), steps, strict=True)
+        values = zip(symbols.tolist(), means.reshape(-1).tolist(), steps.reshape(-1).tolist(), strict=True)
         decoded = [dequantise(*value, self.power) for value in values]
         y_hat[:, rows, columns] = np.array(decoded, np.int64).reshape(means.shape)
 
@@ -329,10 +306,11 @@ def decode_y_hat(data: bytes, models: Path) -> Ints:
     height, width = -(-file.height // 16), -(-file.width // 16)
     z_hat = decode_z(coder, tensors, file, height, width)
     features = hyper_synthesis(tensors, z_hat, height, width)
-    schedule = Schedule(coder, tensors, file)
+    local, beyond = local_rates(file, height, width)
+    schedule = Schedule(coder, tensors, file, local, beyond)
     y_hat = np.zeros((tensors["gain"].shape[1], height, width), np.int64)
-    schedule.run(0, first_output(tensors, features, file.rate), y_hat)
-    schedule.run(1, second_output(tensors, features, file.rate, y_hat), y_hat)
+    schedule.run(0, first_output(tensors, features, local), y_hat)
+    schedule.run(1, second_output(tensors, features, local, y_hat), y_hat)
     coder.check_exhausted()
     require(schedule.checksum & 0xFFFF == int.from_bytes(file.latents[1:3], "little"), "checksum of y")
     return y_hat

@@ -51,7 +51,8 @@ class Sample:
     def reconstruct(self, weights: ImageWeights) -> Pixels:
         """The encoder's own picture."""
         with torch.inference_mode():
-            return reconstruct(weights, self.stream.y_hat, self.stream.setting.rate, self.shape)
+            field = self.stream.setting.field(self.latents.grid)
+            return reconstruct(weights, self.stream.y_hat, field, self.shape)
 
 
 def setting_of(weights: ImageWeights, lmbda: float, step_y: int = 0) -> Setting:

@@ -45,7 +45,7 @@ def test_decoder_makes_the_encoders_picture(
 def test_samples_are_rounded_to_the_nearest(weights: ImageWeights, photo_sample: Sample) -> None:
     stream = photo_sample.stream
     y = stream.y_hat.double() / 2**LATENT_BITS * weights.spread[:, None, None]
-    log2_lambda = torch.tensor([stream.setting.rate / RATE_UNIT - 12])
+    log2_lambda = torch.tensor([[[stream.setting.rate / RATE_UNIT - 12]]])
     with torch.inference_mode():
         x_hat = weights.g_s(y.float()[None], anchor_weights(log2_lambda))[0]
     exact = x_hat.permute(1, 2, 0).double().numpy() * 255

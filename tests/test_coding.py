@@ -256,9 +256,9 @@ def test_steps_follow_the_anchors_and_step_y(weights: ImageWeights, small_sample
     code_latents(weights, small_sample.latents.grid, features, setting, keeper)
     expected = interpolate_anchors(weights.gain, setting.rate) + 37
     for group in groups:
-        assert np.array_equal(group.log2_steps.numpy(), expected)
+        assert np.array_equal(group.log2_steps[:, 0].numpy(), expected)
         sizes = 2.0 ** (expected / STEP_UNIT + LATENT_BITS)
-        assert np.allclose(group.steps.numpy(), sizes, rtol=1e-6)
+        assert np.allclose(group.steps[:, 0].numpy(), sizes, rtol=1e-6)
 
 
 def group_of(means: Tensor, steps: Tensor, indexes: Tensor) -> Group:
@@ -268,7 +268,7 @@ def group_of(means: Tensor, steps: Tensor, indexes: Tensor) -> Group:
 
 def test_dequantise_rounds_to_fixed_point() -> None:
     symbols = torch.tensor([[0.0, 1, -1, 3, 2**30], [5, -7, 2, 0, -(2**30)]], dtype=torch.float64)
-    steps = torch.tensor([100.25, 0.75], dtype=torch.float64)
+    steps = torch.tensor([[100.25], [0.75]], dtype=torch.float64)
     means = torch.tensor([[5.0, -9, 17, 0, 0], [1, 2, 3, 4, 0]], dtype=torch.float64)
     expected = [[5, 91, -83, 301, 2**30], [5, -3, 5, 4, -3 * 2**28]]
     assert dequantise(symbols, group_of(means, steps, means)).tolist() == expected
@@ -277,7 +277,7 @@ def test_dequantise_rounds_to_fixed_point() -> None:
 def test_symbols_of_row_zero_are_not_sent(weights: ImageWeights) -> None:
     indexes = torch.tensor([[0, 3, 0], [9, 0, 90]], dtype=torch.uint8)
     ones = torch.ones(2, 3, dtype=torch.float64)
-    group = group_of(ones, ones[:, 0], indexes)
+    group = group_of(ones, ones[:, :1], indexes)
     encoder, symbols = SymbolEncoder(), torch.tensor([4.0, -5.0, 6.0])
     expected = [[0, 4, 0], [-5, 0, 6]]
     assert code_group(weights.y_tables, encoder, group, symbols).tolist() == expected

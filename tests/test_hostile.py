@@ -101,7 +101,7 @@ def random_size(rng: Random) -> tuple[int, int]:
 
 def claimed_size(rng: Random, file: Original, _: Original) -> bytes:
     width, height = random_size(rng)
-    least = minimum_latent_bytes(width * height)
+    least = minimum_latent_bytes(width, height)
     payload = rng.bytes(int(rng.integers(least, 2 * least + 300)))
     if width * height <= REAL_PAYLOAD_PIXELS and rng.random() < 0.5:
         payload = file.sections[0].payload.ljust(least, b"\0")

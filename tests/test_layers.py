@@ -148,7 +148,7 @@ def test_integer_network_is_close_to_the_float_one() -> None:
 
 def test_untrained_block_is_the_identity() -> None:
     block = Block(8, gated=True)
-    x, anchors = torch.randn(2, 8, 5, 6), torch.full((2, NUM_ANCHORS), 1 / NUM_ANCHORS)
+    x, anchors = torch.randn(2, 8, 5, 6), torch.full((2, NUM_ANCHORS, 1, 1), 1 / NUM_ANCHORS)
     assert torch.equal(block(x, anchors), x)
 
 

@@ -72,7 +72,7 @@ def test_interpolation_rounds_down_next_to_an_anchor() -> None:
 def test_anchor_weights_are_the_same_line() -> None:
     rates = torch.linspace(0, 0xFFFF, 200, dtype=torch.float64).round()
     log2_lambda = torch.tensor([float(np.log2(rate_to_lambda(int(r)))) for r in rates], dtype=torch.float64)
-    weights = anchor_weights(log2_lambda)
+    weights = anchor_weights(log2_lambda[:, None, None])[..., 0, 0]
     assert torch.allclose(weights.sum(1), torch.ones(200, dtype=torch.float64))
     assert ((weights > 0).sum(1) <= 2).all()
     values = np.arange(NUM_ANCHORS)[:, None] * 10_000

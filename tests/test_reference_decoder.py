@@ -10,13 +10,18 @@ import torch
 from numpy.typing import NDArray
 
 from nccli.catalogue import models_folder
+from nccli.codec import encode_picture, stored_setting
 from nccli.coding import Grid, Setting, receive
 from nccli.container import Header, Kind, Section, SectionId, read_container, write_container
 from nccli.encoding import Latents, send
 from nccli.entropy import SymbolDecoder, SymbolEncoder, Tables
 from nccli.errors import FormatError
+from nccli.picture import Picture
 from nccli.rate import lambda_to_rate
+from nccli.roi.field import Region
+from nccli.search import Target
 from nccli.weights import ImageWeights
+from tests import reference_coder
 from tests import reference_decoder as reference
 from tests.support import ROOT, Pixels, encode, resealed, with_crc
 
@@ -47,7 +52,7 @@ SMALL_WORDS = [
 def decoded_by_nccli(weights: ImageWeights, data: bytes) -> NDArray[np.int32]:
     container = read_container(data)
     header = container.header
-    setting = Setting(header.rate, header.step_y, header.step_z)
+    setting = stored_setting(container)
     grid = Grid.of(header.height, header.width)
     with torch.inference_mode():
         return receive(weights, grid, setting, container.section(SectionId.LATENTS)).numpy()
@@ -104,6 +109,26 @@ def test_the_reference_decoder_agrees_at_the_limits(
     data = write_container(header, [Section(SectionId.LATENTS, stream.payload)])
     assert np.array_equal(reference.decode_y_hat(data, models_folder()), stream.y_hat.numpy())
     assert agree(weights, data)
+
+
+@pytest.mark.parametrize("lmbda", [0.0006, 0.01, 0.12])
+@pytest.mark.parametrize(
+    "region",
+    [
+        Region(np.eye(6, 9, dtype=np.uint8), 1, 0, 0, 1024),
+        Region(np.arange(54, dtype=np.uint8).reshape(6, 9) % 16, 15, 0, 3, 200),
+        Region(np.array([[1, 0, 2], [0, 2, 0]], np.uint8), 2, 2, 7, 1),
+    ],
+    ids=["diagonal", "levels", "coarse"],
+)
+def test_the_reference_decoder_agrees_on_regions(
+    weights: ImageWeights, astronaut: Pixels, region: Region, lmbda: float
+) -> None:
+    picture = Picture(np.ascontiguousarray(astronaut[100:190, 200:340]))
+    data = encode_picture(picture, Target(lmbda=lmbda), device="cpu", measure=False, region=region).data
+    assert agree(weights, data)
+    plain = encode_picture(picture, Target(lmbda=lmbda), device="cpu", measure=False).data
+    assert not np.array_equal(decoded_by_nccli(weights, data), decoded_by_nccli(weights, plain))
 
 
 def test_damage_is_noticed_by_both(weights: ImageWeights, astronaut: Pixels) -> None:
@@ -177,8 +202,10 @@ def test_noise_decodes_to_the_same_symbols() -> None:
 
 
 def test_the_reference_decoder_is_independent() -> None:
-    tree = ast.parse(Path(reference.__file__).read_text())
-    imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
-    imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    names = {name.split(".")[0] for name in imported}
-    assert names - set(sys.stdlib_module_names) == {"numpy", "safetensors"}
+    for file in (reference.__file__, reference_coder.__file__):
+        tree = ast.parse(Path(file).read_text())
+        imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        imported -= {"tests.reference_coder"}
+        names = {name.split(".")[0] for name in imported}
+        assert names - set(sys.stdlib_module_names) <= {"numpy", "safetensors"}

@@ -7,10 +7,13 @@ import torch
 from nccli import tiles
 from nccli.codec import decode_bytes, encode_pixels
 from nccli.coding import Grid
+from nccli.roi.field import RateField
 from nccli.search import Target
 from nccli.tiles import Shape
 from nccli.weights import ImageWeights
 from tests.support import Pixels
+
+FIELD = RateField.of(20000, None, 1, 1)
 
 ROUNDING = 1e-3
 """Float sums in another order: latents reach some hundreds."""
@@ -54,9 +57,9 @@ def test_pixels_of_tiles_are_those_of_the_whole(
 ) -> None:
     with torch.inference_mode():
         y_hat = (tiles.analyse(weights, chelsea).y * 4096).round().to(torch.int32)
-        whole = tiles.reconstruct(weights, y_hat, 20000, shape)
+        whole = tiles.reconstruct(weights, y_hat, FIELD, shape)
         request.getfixturevalue("small_tiles")
-        parts = tiles.reconstruct(weights, y_hat, 20000, shape)
+        parts = tiles.reconstruct(weights, y_hat, FIELD, shape)
     assert parts.shape == (300, 451, 1 if shape.gray else 3)
     difference = np.abs(parts.astype(int) - whole)
     assert difference.max() <= 1
@@ -76,7 +79,7 @@ def test_surroundings_are_as_wide_as_the_filters_reach(
             if halo == "analysis_halo":
                 return latents.y
             y_hat = (latents.y * 4096).round().to(torch.int32)
-            samples = tiles.reconstruct(weights, y_hat, 20000, Shape(300, 451, depth=16))
+            samples = tiles.reconstruct(weights, y_hat, FIELD, Shape(300, 451, depth=16))
             return torch.from_numpy(samples / 65535)
 
     enough = result(needed)

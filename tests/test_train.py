@@ -22,7 +22,7 @@ from nccli.tiles import Shape, analyse, reconstruct
 from nccli.train import data
 from nccli.train.export import load_average, publish
 from nccli.train.loop import Plan, Trainer, batches, train
-from nccli.train.loss import forward
+from nccli.train.loss import Rates, forward
 from nccli.weights import ImageWeights, load_file
 from tests.support import Pixels, run_python, setting_of
 
@@ -72,9 +72,10 @@ def trained(tiles: Tensor, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tr
 def loss_on(trainer: Trainer, x: Tensor) -> float:
     """The objective of rounded latents, each rate weighted as in training."""
     log2_lambda = torch.linspace(-10, -4, len(x))
+    rates = Rates.uniform(log2_lambda)
     with torch.no_grad():
-        measures = forward(trainer.model, x, log2_lambda, trainer.transforms(), rounded=True)
-        return float((measures.objective(log2_lambda) * torch.exp2(-0.5 * log2_lambda)).mean())
+        measures = forward(trainer.model, x, rates, trainer.transforms(), rounded=True)
+        return float((measures.objective * torch.exp2(-0.5 * log2_lambda)).mean())
 
 
 def test_folder_and_tar_shard_give_the_same_tiles(folder: Path, tiles: Tensor, tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ def test_exported_weights_code_pictures(
         latents = analyse(weights, pixels)
         stream = send(weights, latents, setting_of(weights, lmbda))
         y_hat = receive(weights, latents.grid, stream.setting, stream.payload)
-        x_hat = reconstruct(weights, y_hat, stream.setting.rate, Shape(*pixels.shape[:2]))
+        x_hat = reconstruct(weights, y_hat, stream.setting.field(latents.grid), Shape(*pixels.shape[:2]))
     assert torch.equal(y_hat, stream.y_hat)
     assert psnr(pixels, x_hat) > (24 if lmbda < 0.01 else 30)
 

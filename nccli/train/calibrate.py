@@ -95,7 +95,7 @@ def fitted_gain(weights: ImageWeights, tiles: Tensor) -> NDArray[np.int64]:
 def _loss(weights: ImageWeights, x: Pixels, latents: Latents, rate: int, offset: int) -> float:
     setting = Setting(rate, offset, default_step_z(weights, rate))
     size, y_hat = price(weights, latents, setting)
-    x_hat = reconstruct(weights, y_hat, rate, Shape(x.shape[0], x.shape[1]))
+    x_hat = reconstruct(weights, y_hat, setting.field(latents.grid), Shape(x.shape[0], x.shape[1]))
     error = float(np.square(x.astype(np.float64) - x_hat).mean())
     return float(size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(rate) * error)
 

@@ -15,15 +15,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nccli.model import CONFIGS, ImageModel
+from nccli.model import CONFIGS, LATENT_STRIDE, ImageModel
 from nccli.train import data
 from nccli.train.klt import klt_start, linear_layers
-from nccli.train.loss import forward, random_log2_lambda, training_loss
+from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
+from nccli.train.masks import disc_drops, random_drops
 
-VALIDATION_LAMBDAS = (0.0015, 0.01, 0.06)
+VALIDATION = ((0.0015, 0.0), (0.01, 0.0), (0.06, 0.0), (0.06, 4.0))
+"""lambda in the region of interest, a disc, and octaves of lambda below it outside."""
 
-
-LINEAR_RATE = 0.03
+LINEAR_RATE = 0.05
 """Learning rate of the KLT layers relative to the rest: Adam shakes them out of orthogonality at more."""
 
 
@@ -43,6 +44,7 @@ class Plan:
         average: decay of the averaged weights per step.
         seed: seed of crops and noise.
         bf16: run the transforms in bfloat16.
+        roi_every: every so many steps, the whole batch has random regions of interest; 0 for never.
     """
 
     size: str = "s"
@@ -56,6 +58,7 @@ class Plan:
     average: float = 0.999
     seed: int = 1
     bf16: bool = False
+    roi_every: int = 4
 
 
 @dataclass
@@ -74,9 +77,8 @@ class Trainer:
         self.plan = plan
         self.device = device
         self.progress = Progress()
-        layout = torch.channels_last  # a step on a CPU takes 0.8 times as long as with planes
-        self.model = ImageModel(CONFIGS[plan.size]).to(device, memory_format=layout)
-        self.average = ImageModel(CONFIGS[plan.size]).to(device, memory_format=layout)
+        self.model = ImageModel(CONFIGS[plan.size]).to(device)
+        self.average = ImageModel(CONFIGS[plan.size]).to(device)
         slow = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
         parameters = list(self.model.parameters())
         self.optimiser = torch.optim.Adam(
@@ -113,11 +115,10 @@ class Trainer:
 
     def step(self, x: Tensor) -> float:
         """One optimiser step on x (b, 3, h, w); returns the loss."""
-        log2_lambda = random_log2_lambda(len(x), self.device)
+        rates = self._random_rates(x)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate() * group["scale"]
-        measures = forward(self.model, x, log2_lambda, self.transforms())
-        loss = training_loss(measures, log2_lambda, self.z_weight())
+        loss = training_loss(forward(self.model, x, rates, self.transforms()), rates, self.z_weight())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -126,6 +127,13 @@ class Trainer:
         self.progress.images += len(x)
         self._update_average()
         return loss.item()
+
+    def _random_rates(self, x: Tensor) -> Rates:
+        rates = Rates.uniform(random_log2_lambda(len(x), self.device))
+        if not self.plan.roi_every or self.progress.step % self.plan.roi_every:
+            return rates
+        size = (x.shape[2] // LATENT_STRIDE, x.shape[3] // LATENT_STRIDE)
+        return Rates(rates.base, random_drops(len(x), *size, self.device))
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -136,20 +144,23 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, tiles: Tensor) -> list[dict[str, float]]:
-        """Averaged weights on the central 256x256 of uint8 tiles: a row per validation lambda."""
+        """Averaged weights on the central 256x256 of uint8 tiles: a row per item of `VALIDATION`."""
         rows = []
         edge = (tiles.shape[-1] - 256) // 2
         centre = tiles[..., edge : edge + 256, edge : edge + 256]
-        for lmbda in VALIDATION_LAMBDAS:
+        for lmbda, drop in VALIDATION:
             results = []
             for x in torch.split(centre, 16):
                 x = x.to(self.device).float() / 255
-                log2_lambda = torch.full((len(x),), math.log2(lmbda), device=self.device)
-                m = forward(self.average, x, log2_lambda, self.transforms(), rounded=True)
+                base = torch.full((len(x),), math.log2(lmbda), device=self.device)
+                side = x.shape[2] // LATENT_STRIDE
+                rates = Rates(base, disc_drops(len(x), side, side, drop, self.device))
+                m = forward(self.average, x, rates, self.transforms(), rounded=True)
                 psnr = -10 * torch.log10(m.mse)
-                results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective(log2_lambda))))
+                results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective)))
             bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()
-            rows.append({"lmbda": lmbda, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective})
+            row = {"lmbda": lmbda, "drop": drop, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective}
+            rows.append(row)
         return rows
 
     def _metadata(self) -> dict[str, str]:

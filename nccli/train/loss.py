@@ -1,4 +1,4 @@
-"""The rate-distortion loss: bpp + lambda * 255^2 * MSE, one lambda per image."""
+"""The rate-distortion loss: bpp + lambda * 255^2 * MSE, a lambda for every image and position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nccli.model import ImageModel, first_pass_mask
+from nccli.model import LATENT_STRIDE, ImageModel, first_pass_mask
 from nccli.prior import bits, lower_bound
 from nccli.quantize import LOWEST_LOG2_RATIO, anchor_weights, noisy, straight_through
 from nccli.rate import FIRST_ANCHOR, LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
@@ -21,24 +21,72 @@ SOFT_Z = 0.5
 """Part of the images whose z is noisy, not rounded, for h_s too: rounding alone never lets go of a
 channel that starts out within half a step of zero."""
 
+LOWEST_LOG2_LAMBDA = FIRST_ANCHOR / RATE_UNIT - 12
+
 SERVED_LOG2_LAMBDA = (math.log2(LAMBDA_MIN) - 0.1, math.log2(LAMBDA_MAX) + 0.1)
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Where on the rate axis images are coded.
+
+    Attributes:
+        base: (b,) log2 lambda in the region of interest.
+        drop: (b, h, w) octaves of lambda below it at each latent position, or (b, 1, 1).
+    """
+
+    base: Tensor
+    drop: Tensor
+
+    @classmethod
+    def uniform(cls, log2_lambda: Tensor) -> Rates:
+        """One rate for all of an image: log2_lambda (b,)."""
+        return cls(log2_lambda, torch.zeros_like(log2_lambda)[:, None, None])
+
+    @property
+    def log2_lambda(self) -> Tensor:
+        """(b, h, w) trade-off of every position."""
+        return self.base[:, None, None] - self.drop
+
+    @property
+    def local(self) -> Tensor:
+        """(b, h, w) log2 lambda that networks and steps follow: drops end with the axis."""
+        return torch.maximum(self.log2_lambda, self._end)
+
+    @property
+    def beyond(self) -> Tensor:
+        """(b, h, w) octaves that steps grow by where a drop leaves the axis: half of lambda's."""
+        return (self.local - self.log2_lambda) / 2
+
+    @property
+    def _end(self) -> Tensor:
+        return self.base[:, None, None].clamp_max(LOWEST_LOG2_LAMBDA)
+
+
+@dataclass(frozen=True)
 class Measures:
-    """Per-image results, each (b,): bits per pixel of y and z, mean squared error in [0, 1]^2."""
+    """Per-image results, each (b,).
+
+    Attributes:
+        bpp_y: bits per pixel of y.
+        bpp_z: bits per pixel of z.
+        mse: mean squared error in [0, 1]^2.
+        distortion: mean of lambda * 255^2 * squared error.
+    """
 
     bpp_y: Tensor
     bpp_z: Tensor
     mse: Tensor
+    distortion: Tensor
 
     @property
     def bpp(self) -> Tensor:
         return self.bpp_y + self.bpp_z
 
-    def objective(self, log2_lambda: Tensor) -> Tensor:
+    @property
+    def objective(self) -> Tensor:
         """bpp + lambda * 255^2 * MSE, (b,)."""
-        return self.bpp + torch.exp2(log2_lambda) * 255**2 * self.mse
+        return self.bpp + self.distortion
 
 
 def random_log2_lambda(batch: int, device: torch.device) -> Tensor:
@@ -47,57 +95,67 @@ def random_log2_lambda(batch: int, device: torch.device) -> Tensor:
     return low + (high - low) * torch.rand(batch, device=device)
 
 
-def training_loss(measures: Measures, log2_lambda: Tensor, z_weight: float) -> Tensor:
+def training_loss(measures: Measures, rates: Rates, z_weight: float) -> Tensor:
     """Mean objective with each image weighted by lambda^-0.5, so that every rate counts alike.
 
     The bits of z count `z_weight` times, 0 .. 1.
     """
-    weight = torch.exp2(-0.5 * (log2_lambda - math.log2(0.01)))
-    objective = measures.objective(log2_lambda) - (1 - z_weight) * measures.bpp_z
+    lmbda = torch.exp2(rates.log2_lambda).flatten(1).mean(1)
+    weight = (lmbda / 0.01) ** -0.5
+    objective = measures.objective - (1 - z_weight) * measures.bpp_z
     return (objective * weight).mean()
 
 
 def forward(
     model: ImageModel,
     x: Tensor,
-    log2_lambda: Tensor,
+    rates: Rates,
     transforms: AbstractContextManager[object],
     rounded: bool = False,
 ) -> Measures:
-    """Code x (b, 3, h, w) at log2_lambda (b,) with the training proxies.
+    """Code x (b, 3, h, w) with the training proxies.
 
     `transforms` wraps g_a and g_s (autocast to bf16, or nothing); probabilities stay in float32.
     `rounded` prices the rounded latents, as a file would, in place of noisy ones.
     """
     pixels = x.shape[2] * x.shape[3]
-    anchors = anchor_weights(log2_lambda)
     with transforms:
         y = model.analyse(x)
     z = model.h_a(y)
-    step_z = torch.exp2(anchors @ model.step_z)[:, None, None, None]
+    base = anchor_weights(rates.base[:, None, None])
+    step_z = torch.exp2(torch.einsum("baij,a->bij", base, model.step_z))[:, None]
     z_hat, z_noisy = straight_through(z, step_z), noisy(z, step_z)
     bits_z = bits(model.z_prior.likelihood(z_hat if rounded else z_noisy, step_z))
     if not rounded:
         soft = torch.rand(len(x), 1, 1, 1, device=x.device) < SOFT_Z
         z_hat = torch.where(soft, z_noisy, z_hat)
-    y_hat, bits_y = _code_latents(model, y, z_hat, log2_lambda, rounded)
+    anchors = anchor_weights(rates.local)
+    y_hat, bits_y = _code_latents(model, y, z_hat, rates, anchors, rounded)
     with transforms:
         x_hat = model.synthesise(y_hat, anchors)
+    error = (x_hat - x).square().mean(1)
     return Measures(
         bpp_y=bits_y.flatten(1).sum(1) / pixels,
         bpp_z=bits_z.flatten(1).sum(1) / pixels,
-        mse=(x_hat - x).square().flatten(1).mean(1),
+        mse=error.flatten(1).mean(1),
+        distortion=255**2 * (error * _per_pixel(torch.exp2(rates.log2_lambda))).flatten(1).mean(1),
     )
 
 
+def _per_pixel(x: Tensor) -> Tensor:
+    """(b, h, w) -> (b, 16h, 16w); (b, 1, 1) stays."""
+    if x.shape[1:] == (1, 1):
+        return x
+    return x.repeat_interleave(LATENT_STRIDE, 1).repeat_interleave(LATENT_STRIDE, 2)
+
+
 def _code_latents(
-    model: ImageModel, y: Tensor, z_hat: Tensor, log2_lambda: Tensor, rounded: bool
+    model: ImageModel, y: Tensor, z_hat: Tensor, rates: Rates, anchors: Tensor, rounded: bool
 ) -> tuple[Tensor, Tensor]:
     """Both coding passes: y_hat by straight-through rounding and bits of the noisy y, each like y."""
     height, width = y.shape[-2:]
-    step = torch.exp2(anchor_weights(log2_lambda) @ model.gain)[..., None, None]
-    octaves = log2_lambda + 12 - FIRST_ANCHOR / RATE_UNIT
-    rate = octaves[:, None, None, None].expand(-1, 1, height, width)
+    step = torch.exp2(torch.einsum("baij,ac->bcij", anchors, model.gain) + rates.beyond[:, None])
+    rate = (rates.local - LOWEST_LOG2_LAMBDA)[:, None].expand(-1, 1, height, width)
     features = model.entropy.features(z_hat, height, width)
     mask = first_pass_mask(height, width, y.device)
     first = model.entropy.first(features, rate)

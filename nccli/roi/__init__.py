@@ -1,0 +1,1 @@
+"""Regions of interest: masks, their place in the bitstream, and models that find them."""
