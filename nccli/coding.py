@@ -17,7 +17,7 @@ from torch import Tensor
 from nccli.entropy import IntArray, SymbolCoder, SymbolDecoder, Tables
 from nccli.errors import FormatError
 from nccli.layers import ACTIVATION_LIMIT
-from nccli.model import HYPER_STRIDE, LATENT_STRIDE, first_pass_mask
+from nccli.model import HYPER_STRIDE, LATENT_STRIDE, Visit
 from nccli.quantize import (
     LATENT_BITS,
     LOWEST_LOG2_RATIO,
@@ -37,9 +37,6 @@ bounds the memory of large pictures."""
 
 LATENT_LIMIT = 2.0**30
 """Largest magnitude of a fixed-point latent."""
-
-HYPER_HALO = 2
-"""Rows of z beyond a band that its features depend on."""
 
 
 @dataclass(frozen=True)
@@ -147,28 +144,33 @@ def symbols_checksum(symbols: IntArray, start: int = 0) -> int:
 
 
 class Features:
-    """Output of h_s for any band of rows, from the symbols of z; kept when the picture is small."""
+    """Output of h_s for any band of rows, from the symbols of z.
+
+    Kept for all bands of a small picture, for the last one of others.
+    """
 
     def __init__(self, weights: ImageWeights, grid: Grid, z_symbols: IntArray, step_z: int) -> None:
         step = round(2 ** (STEP_Z_CHOICES[step_z] + LATENT_BITS))
         z_hat = torch.from_numpy(z_symbols.astype(np.float64)).to(weights.device)[None] * step
         self._z_hat = z_hat.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         self._network, self._grid = weights.network, grid
-        self._kept: dict[int, Tensor] | None = {} if len(grid.bands()) <= 2 else None
+        self._keep = 2 if len(grid.bands()) <= 2 else 1
+        self._kept: dict[int, Tensor] = {}
 
     def band(self, top: int, bottom: int) -> Tensor:
         """Features (1, c, bottom - top, w) of latent rows top..bottom; top is a multiple of 4."""
-        if self._kept is not None and top in self._kept:
+        if top in self._kept:
             return self._kept[top]
-        first = max(top // HYPER_STRIDE - HYPER_HALO, 0)
-        last = -(-bottom // HYPER_STRIDE) + HYPER_HALO
+        while len(self._kept) >= self._keep:
+            self._kept.pop(next(iter(self._kept)))
+        halo = self._network.features_halo
+        first = max(top // HYPER_STRIDE - halo, 0)
+        last = -(-bottom // HYPER_STRIDE) + halo
         skip = top - first * HYPER_STRIDE
         height = skip + bottom - top
         features = self._network.features(self._z_hat[:, :, first:last], height, self._grid.width)
-        features = features[:, :, skip:]
-        if self._kept is not None:
-            self._kept[top] = features
-        return features
+        self._kept[top] = features[:, :, skip:]
+        return self._kept[top]
 
 
 def log2_steps(weights: ImageWeights, setting: Setting, local: IntArray, beyond: IntArray) -> IntArray:
@@ -201,16 +203,15 @@ def dequantise(symbols: Tensor, group: Group) -> Tensor:
 def code_latents(
     weights: ImageWeights, grid: Grid, features: Features, setting: Setting, driver: Driver
 ) -> Walk:
-    """Code y: all bands of the first pass, then all bands of the second."""
+    """Code y in the order that the network visits it."""
     field = setting.field(grid)
     y_hat = torch.zeros(weights.config.M, grid.height, grid.width, dtype=torch.int32, device=weights.device)
     checksum = 0
-    for number in range(2):
-        for rows in grid.bands():
-            group = _group(weights, features, setting, field, y_hat, number, rows)
-            symbols = driver.latents(group)
-            checksum = symbols_checksum(symbols.to(torch.int32).cpu().numpy(), checksum)
-            y_hat[:, rows[0] : rows[1]][:, group.mask] = dequantise(symbols, group)
+    for visit in weights.network.visits(grid.bands(), grid.width, weights.device):
+        group = _group(weights, features, setting, field, y_hat, visit)
+        symbols = driver.latents(group)
+        checksum = symbols_checksum(symbols.to(torch.int32).cpu().numpy(), checksum)
+        y_hat[:, slice(*visit.rows)][:, visit.mask] = dequantise(symbols, group)
     return Walk(y_hat, checksum)
 
 
@@ -220,23 +221,15 @@ def _group(
     setting: Setting,
     field: RateField,
     y_hat: Tensor,
-    number: int,
-    rows: tuple[int, int],
+    visit: Visit,
 ) -> Group:
-    """Parameters of pass `number` over one band, from what has been coded before."""
-    top, bottom = rows
-    even = first_pass_mask(bottom - top, y_hat.shape[2], y_hat.device)
-    mask = even if number == 0 else ~even
-    chosen = features.band(top, bottom)[:, :, mask][:, :, None]
-    band = field.part(slice(top, bottom))
+    """Parameters of a visit's positions, from what has been coded before."""
+    rows, mask = visit.rows, visit.mask
+    chosen = features.band(*rows)[:, :, mask][:, :, None]
+    band = field.part(slice(*rows))
     above = torch.from_numpy(band.local - FIRST_ANCHOR).to(chosen).expand(mask.shape)
     rate = above[mask][None, None, None]
-    network = weights.network
-    if number == 0:
-        output = network.first(chosen, rate)
-    else:
-        around = _context(weights, y_hat, rows)[:, :, mask][:, :, None]
-        output = network.second(chosen, rate, around)
+    output = weights.network.predict(visit, chosen, rate, y_hat)
     means, log2_scales = output[0, :, 0].chunk(2)
     log2, steps = _steps(weights, setting, band, mask)
     ratio = (log2_scales / 2 ** (LATENT_BITS - 6)).floor_().sub_(log2)
@@ -245,15 +238,6 @@ def _group(
     indexes = row.clamp_(0, weights.y_tables.rows - 1).to(torch.uint8)
     sent = indexes.flatten().nonzero()[:, 0]
     return Group(rows, mask, means, log2, steps, indexes, sent)
-
-
-def _context(weights: ImageWeights, y_hat: Tensor, rows: tuple[int, int]) -> Tensor:
-    """Context of a band from its first-pass latents and those of the rows next to it."""
-    top, bottom = rows
-    first, last = max(top - 1, 0), min(bottom + 1, y_hat.shape[1])
-    part = y_hat[None, :, first:last].double().clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-    around = weights.network.around(part)
-    return around[:, :, top - first : bottom - first]
 
 
 CHECKS_BYTES = 3

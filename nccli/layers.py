@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,10 +43,14 @@ class SignalConv(nn.Conv2d):
 
 
 class Activation(nn.Module):
-    """Leaky ReLU with slope `LEAK`."""
+    """Leaky ReLU with slope `LEAK`, or another that is exact in integers: a few bits of fraction."""
+
+    def __init__(self, slope: float = LEAK) -> None:
+        super().__init__()
+        self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, LEAK)
+        return F.leaky_relu(x, self.slope)
 
 
 class Block(nn.Module):
@@ -86,19 +91,28 @@ class Block(nn.Module):
 
 
 class IntegerActivation(nn.Module):
-    """`Activation` on integers: the negative side is divided by eight, rounded down."""
+    """`Activation` on integers: the negative side is multiplied by the slope, rounded down."""
+
+    def __init__(self, slope: float = LEAK) -> None:
+        super().__init__()
+        self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
-        leaked = (x * LEAK).floor_()
+        leaked = (x * self.slope).floor_()
         return torch.maximum(x, leaked, out=leaked)
+
+
+def power_of_two(exponent: Tensor) -> Tensor:
+    """2^exponent of integers, exactly: float64 on the CPU. A library's `pow` may miss the last bit."""
+    return torch.from_numpy(np.ldexp(1.0, exponent.cpu().numpy().astype(np.int32)))
 
 
 class IntegerConv2d(nn.Module):
     """A stride-1 convolution on integers held in float64, exact on every machine.
 
     Weights are integers with a power-of-two scale per output channel. Inputs and outputs are
-    fixed point with `LATENT_BITS` fractional bits, clamped to `ACTIVATION_LIMIT`. Construction
-    proves that every partial sum stays below 2^53.
+    fixed point with `LATENT_BITS` fractional bits, clamped to `limit`. Construction proves that
+    every partial sum stays below 2^53.
 
     Source: docs/FORMAT.md section 7.
     """
@@ -110,10 +124,11 @@ class IntegerConv2d(nn.Module):
     offset: Tensor
     scale: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, shift: Tensor, limit: int = ACTIVATION_LIMIT) -> None:
         """weight: int32 (c_out, c_in, k, k); bias: int64 (c_out,); shift: int32 (c_out,)."""
         super().__init__()
-        bound = weight.double().abs().flatten(1).sum(1) * ACTIVATION_LIMIT + bias.double().abs()
+        self.limit = limit
+        bound = weight.double().abs().flatten(1).sum(1) * limit + bias.double().abs()
         if float(bound.max()) >= EXACT_LIMIT:
             raise ValueError(f"integer layer may reach {float(bound.max()):.3g}, beyond 2^53")
         self.register_buffer("weight", weight)
@@ -122,21 +137,26 @@ class IntegerConv2d(nn.Module):
         exact = {
             "kernel": weight.double(),
             "offset": bias.double()[:, None, None],
-            "scale": torch.pow(2.0, -shift.double())[:, None, None],
+            "scale": power_of_two(-shift)[:, None, None],
         }
         for name, value in exact.items():
             self.register_buffer(name, value, persistent=False)
 
     @classmethod
-    def from_float(cls, conv: nn.Conv2d) -> IntegerConv2d:
-        """Quantise a float convolution; the rounding half is folded into the bias."""
+    def from_float(
+        cls, conv: nn.Conv2d, limit: int = ACTIVATION_LIMIT, weight_limit: int = WEIGHT_LIMIT
+    ) -> IntegerConv2d:
+        """Quantise a float convolution; the rounding half is folded into the bias.
+
+        Exact operations and roundings of single numbers only: every machine finds the same integers.
+        """
         weight = conv.weight.detach().double().cpu()
         peak = weight.abs().flatten(1).amax(1).clamp_min(2.0**-20)
-        shift = torch.floor(torch.log2((WEIGHT_LIMIT - 1) / peak)).to(torch.int32)
-        scale = torch.pow(2.0, shift.double())
+        shift = torch.frexp((weight_limit - 1) / peak).exponent.to(torch.int32) - 1
+        scale = power_of_two(shift)
         integer = torch.round(weight * scale[:, None, None, None]).to(torch.int32)
         bias = cast(Tensor, conv.bias).detach().double().cpu() * scale * 2**LATENT_BITS
-        return cls(integer, torch.round(bias + scale / 2).to(torch.int64), shift)
+        return cls(integer, torch.round(bias + scale / 2).to(torch.int64), shift, limit)
 
     def forward(self, x: Tensor) -> Tensor:
         size = self.weight.shape[-1]
@@ -146,7 +166,7 @@ class IntegerConv2d(nn.Module):
         else:
             total = F.conv2d(x, self.kernel, padding=size // 2)
         total = total.add_(self.offset).mul_(self.scale).floor_()
-        return total.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        return total.clamp_(-self.limit, self.limit)
 
 
 def to_integer(network: nn.Module) -> nn.Module:
@@ -157,5 +177,5 @@ def to_integer(network: nn.Module) -> nn.Module:
             if isinstance(child, nn.Conv2d):
                 setattr(parent, name, IntegerConv2d.from_float(child))
             elif isinstance(child, Activation):
-                setattr(parent, name, IntegerActivation())
+                setattr(parent, name, IntegerActivation(child.slope))
     return network.eval()

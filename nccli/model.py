@@ -6,6 +6,7 @@ One class, two sizes. Latents `y` are transform coefficients divided by the fixe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nccli.layers import Activation, Block, SignalConv, pointwise
+from nccli.layers import ACTIVATION_LIMIT, Activation, Block, SignalConv, pointwise
 from nccli.prior import FactorizedPrior, ScaleMixture
 from nccli.rate import NUM_ANCHORS
 
@@ -57,6 +58,36 @@ class ImageConfig:
     hyper_channels: int = 96
     hyper_width: int = 192
     context_width: int = 96
+
+    @property
+    def analysis_halo(self) -> int:
+        """Latents around a tile that g_a sees: one patch per 3x3 filter at 1/8."""
+        return -(-self.blocks_a // (LATENT_STRIDE // PATCH))
+
+    @property
+    def synthesis_halo(self) -> int:
+        """Latents around a tile that g_s sees: its filters at 1/16, and those at 1/8."""
+        return self.deep_blocks_s - (-self.blocks_s // (LATENT_STRIDE // PATCH))
+
+    @property
+    def hyper_halo(self) -> int:
+        """Latents around a tile that h_a sees: one 3x3 filter at half their resolution, on whole z."""
+        return HYPER_STRIDE
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A stop of the coding schedule: positions of one band whose parameters are known together.
+
+    Attributes:
+        rows: first and past-the-end latent row of the band.
+        mask: (rows, width) the positions.
+        number: of the pass.
+    """
+
+    rows: tuple[int, int]
+    mask: Tensor
+    number: int
 
 
 CONFIGS = {
@@ -138,7 +169,38 @@ class HyperAnalysis(nn.Module):
         return cast(Tensor, self.layers(y))
 
 
-class EntropyNetwork(nn.Module):
+class ParameterNetwork(nn.Module):
+    """What the coding schedule asks of the network that predicts means and scales.
+
+    Attributes:
+        features_halo: rows of z beyond a band that its features depend on.
+    """
+
+    features_halo: int
+
+    def features(self, z_hat: Tensor, height: int, width: int) -> Tensor:
+        """z_hat (b, c, hz, wz) -> features (b, c', height, width) at y's resolution."""
+        raise NotImplementedError
+
+    def visits(
+        self, bands: list[tuple[int, int]], width: int, device: torch.device | None = None
+    ) -> Iterator[Visit]:
+        """The coding order of y: every position once."""
+        raise NotImplementedError
+
+    def predict(self, visit: Visit, features: Tensor, rate: Tensor, y_hat: Tensor) -> Tensor:
+        """Means, then log2 scales in octaves, at the n positions of a visit: (1, 2M, 1, n) integers.
+
+        Args:
+            visit: where.
+            features: (1, c', 1, n) of those positions.
+            rate: (1, 1, 1, n) rate points above the first anchor.
+            y_hat: (M, h, w) int32, what has been coded so far.
+        """
+        raise NotImplementedError
+
+
+class EntropyNetwork(ParameterNetwork):
     """h_s and the parameter heads of the two coding passes.
 
     Runs as written in float for training. `nccli.layers.to_integer` turns a copy into the exact
@@ -148,6 +210,8 @@ class EntropyNetwork(nn.Module):
     Heads work on each position alone, so that they may be given just the positions of their pass.
     They return (b, 2M, h, w): means of y, then log2 scales in octaves.
     """
+
+    features_halo = 2
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
@@ -173,7 +237,7 @@ class EntropyNetwork(nn.Module):
             nn.init.zeros_(cast(Tensor, head.bias))
 
     def features(self, z_hat: Tensor, height: int, width: int) -> Tensor:
-        """z_hat (b, c, hz, wz) -> features (b, hyper_width, height, width) at y's resolution."""
+        """z_hat (b, c, hz, wz) -> features (b, hyper_width, height, width)."""
         return cast(Tensor, self.hyper(z_hat)[..., :height, :width])
 
     def first(self, features: Tensor, rate: Tensor) -> Tensor:
@@ -188,6 +252,24 @@ class EntropyNetwork(nn.Module):
         """Parameters of the second pass, from its positions' features and context."""
         merged = self.merge(torch.cat((features, rate, around), dim=1))
         return cast(Tensor, self.second_head(merged))
+
+    def visits(
+        self, bands: list[tuple[int, int]], width: int, device: torch.device | None = None
+    ) -> Iterator[Visit]:
+        """The coding order of y: all bands of the first pass, then all bands of the second."""
+        for number in range(2):
+            for top, bottom in bands:
+                even = first_pass_mask(bottom - top, width, device)
+                yield Visit((top, bottom), even if number == 0 else ~even, number)
+
+    def predict(self, visit: Visit, features: Tensor, rate: Tensor, y_hat: Tensor) -> Tensor:
+        if visit.number == 0:
+            return self.first(features, rate)
+        top, bottom = visit.rows
+        first, last = max(top - 1, 0), min(bottom + 1, y_hat.shape[1])
+        part = y_hat[None, :, first:last].double().clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        around = self.around(part)[:, :, top - first : bottom - first]
+        return self.second(features, rate, around[:, :, visit.mask][:, :, None])
 
 
 def neighbours(x: Tensor) -> Tensor:

@@ -18,19 +18,17 @@ from torch import Tensor
 
 from nccli.coding import Grid
 from nccli.encoding import Latents
-from nccli.model import HYPER_STRIDE, LATENT_STRIDE, PATCH, ImageConfig
+from nccli.model import HYPER_STRIDE, LATENT_STRIDE
 from nccli.picture import Pixels
 from nccli.quantize import LATENT_BITS, anchor_weights
 from nccli.rate import RATE_UNIT
 from nccli.roi.field import RateField
-from nccli.weights import ImageWeights
+from nccli.weights import ImageWeights, Sizes
 
 TILE_ROWS, TILE_COLUMNS = 64, 64
 """Latents per tile: 1024 x 1024 pixels, multiples of `HYPER_STRIDE`. Larger tiles repeat less of their
 surroundings but take a fifth more CPU time: the system's allocator returns blocks above 32 MiB at once,
 and fresh pages cost more than the repetition."""
-
-PATCHES_PER_LATENT = LATENT_STRIDE // PATCH
 
 Progress = Callable[[float], None]
 """Told how much of the work is done, 0 .. 1."""
@@ -70,18 +68,14 @@ def tiles(grid: Grid, halo: int) -> list[Tile]:
     return [Tile(row, column) for row in _spans(grid.height, TILE_ROWS, halo) for column in columns]
 
 
-def analysis_halo(config: ImageConfig) -> int:
-    """Latents around a tile that g_a sees: one patch per 3x3 filter at 1/8."""
-    return -(-config.blocks_a // PATCHES_PER_LATENT)
+def analysis_halo(config: Sizes) -> int:
+    """Latents around a tile that g_a sees."""
+    return config.analysis_halo
 
 
-def synthesis_halo(config: ImageConfig) -> int:
-    """Latents around a tile that g_s sees: its filters at 1/16, and those at 1/8."""
-    return config.deep_blocks_s - (-config.blocks_s // PATCHES_PER_LATENT)
-
-
-HYPER_HALO = HYPER_STRIDE
-"""Latents around a tile that h_a sees: one 3x3 filter at half their resolution, on whole z positions."""
+def synthesis_halo(config: Sizes) -> int:
+    """Latents around a tile that g_s sees."""
+    return config.synthesis_halo
 
 
 def quiet(done: float) -> None:
@@ -129,7 +123,7 @@ def analyse(weights: ImageWeights, pixels: Pixels, progress: Progress = quiet) -
 def _hyper(weights: ImageWeights, y: Tensor, grid: Grid) -> Tensor:
     """h_a by tiles: (hyper_channels, hz, wz)."""
     z = torch.empty(weights.config.hyper_channels, *grid.hyper, device=weights.device)
-    for tile in tiles(grid, HYPER_HALO):
+    for tile in tiles(grid, weights.config.hyper_halo):
         rows, columns = tile.rows, tile.columns
         window = y[None, :, rows.outer_start : rows.outer_end, columns.outer_start : columns.outer_end]
         place = [slice(s.start // HYPER_STRIDE, -(-s.end // HYPER_STRIDE)) for s in (rows, columns)]

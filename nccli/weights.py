@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +20,34 @@ from torch import Tensor, nn
 from nccli.catalogue import Entry, model_path, verify
 from nccli.entropy import Tables
 from nccli.errors import ModelError
-from nccli.layers import Activation, IntegerActivation, IntegerConv2d
-from nccli.model import Analysis, EntropyNetwork, HyperAnalysis, ImageConfig, Synthesis
+from nccli.layers import ACTIVATION_LIMIT, Activation, IntegerActivation, IntegerConv2d
+from nccli.model import (
+    Analysis,
+    EntropyNetwork,
+    HyperAnalysis,
+    ImageConfig,
+    ParameterNetwork,
+    Synthesis,
+)
 from nccli.quantize import MAX_GAIN, NUM_ROWS, STEP_UNIT, STEP_Z_CHOICES
 from nccli.rate import NUM_ANCHORS
+
+
+class Sizes(Protocol):
+    """What coding must know of a network's sizes; see `ImageConfig`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def M(self) -> int: ...
+    @property
+    def hyper_channels(self) -> int: ...
+    @property
+    def analysis_halo(self) -> int: ...
+    @property
+    def synthesis_halo(self) -> int: ...
+    @property
+    def hyper_halo(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -47,11 +71,11 @@ class ImageWeights:
     """
 
     entry: Entry
-    config: ImageConfig
-    g_a: Analysis
-    g_s: Synthesis
-    h_a: HyperAnalysis
-    network: EntropyNetwork
+    config: Sizes
+    g_a: nn.Module
+    g_s: nn.Module
+    h_a: nn.Module
+    network: ParameterNetwork
     y_tables: Tables
     z_tables: Tables
     gain: NDArray[np.int64]
@@ -77,14 +101,19 @@ def save_weights(tensors: dict[str, Tensor], config: ImageConfig, folder: Path, 
 
 
 def table_tensors(tables: Tables, prefix: str) -> dict[str, Tensor]:
-    """The tensors that `_tables` reads back."""
+    """The tensors that `read_tables` reads back."""
     return {
         f"{prefix}.{name}": torch.from_numpy(np.asarray(getattr(tables, name), np.int32))
         for name in ("frequencies", "starts", "lowest")
     }
 
 
-def _tables(tensors: dict[str, Tensor], prefix: str) -> Tables:
+def read_tables(tensors: dict[str, Tensor], prefix: str) -> Tables:
+    """The tables that `table_tensors` made tensors of.
+
+    Raises:
+        ValueError: they are no distributions.
+    """
     frequencies, starts, lowest = (
         tensors[f"{prefix}.{name}"].numpy() for name in ("frequencies", "starts", "lowest")
     )
@@ -93,22 +122,25 @@ def _tables(tensors: dict[str, Tensor], prefix: str) -> Tables:
     return tables
 
 
-def _load_float(module: T, tensors: dict[str, Tensor], prefix: str) -> T:
+def load_float(module: T, tensors: dict[str, Tensor], prefix: str) -> T:
+    """Give a network the tensors under `prefix`; it does not learn."""
     state = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 
 
-def _load_integer(network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+def load_integer(
+    network: nn.Module, tensors: dict[str, Tensor], prefix: str, limit: int = ACTIVATION_LIMIT
+) -> None:
     """Replace every convolution by the stored integer one; its bound is proved on the way."""
     for path, module in list(network.named_modules()):
         parent_path, _, name = path.rpartition(".")
         parent = network.get_submodule(parent_path)
         if isinstance(module, Activation):
-            setattr(parent, name, IntegerActivation())
+            setattr(parent, name, IntegerActivation(module.slope))
         elif isinstance(module, nn.Conv2d):
-            parts = (tensors[f"{prefix}{path}.{k}"] for k in ("weight", "bias", "shift"))
-            setattr(parent, name, IntegerConv2d(*parts))
+            weight, bias, shift = (tensors[f"{prefix}{path}.{k}"] for k in ("weight", "bias", "shift"))
+            setattr(parent, name, IntegerConv2d(weight, bias, shift, limit))
     network.eval()
 
 
@@ -153,13 +185,13 @@ def assemble_weights(
     tensors: dict[str, Tensor], config: ImageConfig, entry: Entry, device: torch.device
 ) -> ImageWeights:
     """Networks and tables from the tensors of a weights file."""
-    g_a = _load_float(_build(Analysis, config), tensors, "g_a.")
-    g_s = _load_float(_build(Synthesis, config), tensors, "g_s.")
-    h_a = _load_float(_build(HyperAnalysis, config), tensors, "h_a.")
+    g_a = load_float(_build(Analysis, config), tensors, "g_a.")
+    g_s = load_float(_build(Synthesis, config), tensors, "g_s.")
+    h_a = load_float(_build(HyperAnalysis, config), tensors, "h_a.")
     network = _build(EntropyNetwork, config)
-    _load_integer(network, tensors, "entropy.")
+    load_integer(network, tensors, "entropy.")
     gain, step_z, power = (tensors[name].numpy().astype(np.int64) for name in INTEGER_PARTS)
-    y_tables, z_tables = _tables(tensors, "y_tables"), _tables(tensors, "z_tables")
+    y_tables, z_tables = read_tables(tensors, "y_tables"), read_tables(tensors, "z_tables")
     if y_tables.rows != NUM_ROWS:
         raise ValueError(f"{y_tables.rows} table rows of y")
     if z_tables.rows != len(STEP_Z_CHOICES) * config.hyper_channels:
