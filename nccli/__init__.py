@@ -4,6 +4,7 @@
     encoded = nccli.encode(image, lmbda=0.01)     # PIL image, numpy array or torch tensor
     image = nccli.decode(encoded.data)            # PIL image
     array = nccli.decode_array(encoded.data)      # numpy array
+    refined = nccli.refine(image, lmbda=0.01)     # a smaller file, for more encoder time
 
 Names are loaded on first use, so that importing the package costs nothing. A loaded model is kept
 and shared by all threads.
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from nccli.container import read_container
     from nccli.errors import FormatError, MediaError, ModelError, NccError, UnsupportedError, UsageError
     from nccli.picture import Metadata, Picture
+    from nccli.refinement.api import Refined, refine, refine_file, refine_picture
+    from nccli.refinement.config import RefineOptions
     from nccli.search import Target
 
 _HOMES = {
@@ -31,6 +34,8 @@ _HOMES = {
     "ModelError": "errors",
     "NccError": "errors",
     "Picture": "picture",
+    "RefineOptions": "refinement.config",
+    "Refined": "refinement.api",
     "Report": "codec",
     "Target": "search",
     "UnsupportedError": "errors",
@@ -42,6 +47,9 @@ _HOMES = {
     "encode_picture": "codec",
     "encode_pixels": "codec",
     "read_container": "container",
+    "refine": "refinement.api",
+    "refine_file": "refinement.api",
+    "refine_picture": "refinement.api",
 }
 
 __all__ = [
@@ -53,6 +61,8 @@ __all__ = [
     "ModelError",
     "NccError",
     "Picture",
+    "RefineOptions",
+    "Refined",
     "Report",
     "Target",
     "UnsupportedError",
@@ -64,6 +74,9 @@ __all__ = [
     "encode_picture",
     "encode_pixels",
     "read_container",
+    "refine",
+    "refine_file",
+    "refine_picture",
 ]
 
 

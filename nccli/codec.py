@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ from nccli.container import (
     read_container,
     write_container,
 )
-from nccli.encoding import Stream
+from nccli.encoding import Latents, Stream
 from nccli.errors import MediaError, UnsupportedError, UsageError
 from nccli.metrics import ms_ssim, psnr
 from nccli.picture import Metadata, Picture, Pixels, change_depth
@@ -37,6 +38,10 @@ METADATA_SECTIONS = {"icc": SectionId.ICC, "exif": SectionId.EXIF, "xmp": Sectio
 ENCODE_SHARES = (0.4, 0.6)
 DECODE_SHARE = 0.4
 """How much of the work is done after the analysis, and when the synthesis begins: for progress bars."""
+
+
+Improver = Callable[[ImageWeights, Latents, Stream, Callable[[Stream], bytes]], Stream]
+"""Makes a better stream of a plain one, given the model, the analysed picture and stream -> file."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,7 @@ def encode_picture(
     measure: bool = True,
     progress: Progress = quiet,
     region: Region | None = None,
+    improve: Improver | None = None,
 ) -> Encoded:
     """Encode a picture.
 
@@ -188,6 +194,7 @@ def encode_picture(
         measure: decode and report PSNR and MS-SSIM.
         progress: told the share of the work done.
         region: where it is to be better than elsewhere.
+        improve: told to make the plain encode better, see `nccli.refinement`.
 
     Raises:
         UsageError: the target cannot be met.
@@ -211,6 +218,8 @@ def encode_picture(
             return _pack(weights, stream, picture, extras)
 
         stream = code_to_target(weights, latents, target, pack, render, region)
+        if improve is not None:
+            stream = improve(weights, latents, stream, pack)
         data = pack(stream)
         watch.lap("entropy")
         del latents
@@ -219,7 +228,7 @@ def encode_picture(
             field = stream.setting.field(grid)
             x_hat = reconstruct(weights, stream.y_hat, field, shape, _share(progress, coded, 1))
         watch.lap("transform")
-    return Encoded(data, _report(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat))
+    return Encoded(data, report_of(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat))
 
 
 def encode_pixels(
@@ -229,7 +238,7 @@ def encode_pixels(
     return encode_picture(Picture(pixels), target, model, device, measure)
 
 
-def _report(
+def report_of(
     weights: ImageWeights,
     rate: int,
     data: bytes,
@@ -238,6 +247,7 @@ def _report(
     x: Pixels | None,
     x_hat: Pixels | None,
 ) -> Report:
+    """What a file came to; `x` and `x_hat` are compared when both are there."""
     seconds = watch.seconds()
     return Report(
         width=shape.width,
@@ -303,7 +313,7 @@ def decode_bytes(
         x_hat = reconstruct(weights, y_hat, setting.field(grid), shape, _share(progress, DECODE_SHARE, 1))
         watch.lap("transform")
     del y_hat
-    report = _report(weights, header.rate, data, shape, watch, reference, x_hat)
+    report = report_of(weights, header.rate, data, shape, watch, reference, x_hat)
     return Decoded(Picture(x_hat, alpha, metadata), report)
 
 

@@ -1,0 +1,1 @@
+"""Latent refinement: spend encoder time on a better file for the same decoder (docs/refine.md)."""

@@ -1,0 +1,87 @@
+"""The verdict on a rounded iterate: real bytes, real samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nccli.coding import Setting
+from nccli.encoding import Latents, price
+from nccli.quantize import LATENT_BITS
+from nccli.refinement.distortion import PEAK_SQUARED, Distortion
+from nccli.refinement.problem import Engine
+from nccli.refinement.targets import Measured
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to refine.
+
+    Attributes:
+        engine: of the model.
+        latents: start.
+        setting: start.
+        distortion: against the original.
+        pixels: that the rate is divided by.
+        overhead: bytes of the file beside the latents section.
+        free: (h, w) 1 where latents may change, 0 where not; None for everywhere.
+    """
+
+    engine: Engine
+    latents: Latents
+    setting: Setting
+    distortion: Distortion
+    pixels: int
+    overhead: float = 0.0
+    free: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rounded iterate.
+
+    Attributes:
+        latents: rounding them makes the symbols.
+        setting: to code them at.
+        measured: what they come to.
+        still: its lattice is the final one.
+    """
+
+    latents: Latents
+    setting: Setting
+    measured: Measured
+    still: bool = False
+
+
+class Judge:
+    """Measures rounded iterates of one task."""
+
+    def __init__(self, task: Task, anchors: Tensor) -> None:
+        self.task, self._anchors = task, anchors
+
+    @torch.no_grad()
+    def measure(self, latents: Latents, setting: Setting) -> Measured:
+        """Round with the exact coder, price, decode and compare."""
+        task = self.task
+        weights = task.engine.weights
+        size, y_hat = price(weights, latents, setting)
+        scale = weights.spread[:, None, None] / 2**LATENT_BITS
+        shown = task.distortion.rounded(weights.g_s(y_hat.float()[None] * scale, self._anchors))
+        squared = float(task.distortion.squared(shown))
+        psnr = 10 * math.log10(PEAK_SQUARED / max(squared, 1e-9))
+        return Measured(size + task.overhead, psnr, squared, float(task.distortion.perceptual(shown)))
+
+    def candidate(self, latents: Latents, setting: Setting, still: bool) -> Candidate:
+        """A measured iterate."""
+        return Candidate(latents, setting, self.measure(latents, setting), still)
+
+    def distortion(self, measured: Measured, lmbda: float) -> float:
+        """What distortion adds to the objective, bits per pixel."""
+        return lmbda * self.task.distortion.mse_weight * measured.squared + measured.perceptual
+
+    def objective(self, measured: Measured, lmbda: float) -> float:
+        """bpp + distortion."""
+        return measured.bytes * 8 / self.task.pixels + self.distortion(measured, lmbda)

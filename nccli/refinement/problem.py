@@ -1,0 +1,186 @@
+"""The rate of a refinement: soft symbols of z and y -> bits and latents, differentiable.
+
+Walks the coding schedule as `coding` does, in float32: z, then the two passes of y. Both passes'
+latents are kept apart, so that a step of the optimiser gathers and scatters as little as possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nccli.coding import Grid, Setting, log2_steps
+from nccli.encoding import Latents
+from nccli.entropy import IntArray
+from nccli.errors import UsageError
+from nccli.model import EntropyNetwork, first_pass_mask, neighbours
+from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE, STEP_UNIT, STEP_Z_CHOICES, anchor_weights
+from nccli.rate import FIRST_ANCHOR, RATE_UNIT
+from nccli.refinement.cost import CostTable
+from nccli.refinement.network import float_network
+from nccli.weights import ImageWeights
+
+CODED = 0.5
+"""Table row, before rounding, from which a symbol is coded at all."""
+
+Rounding = Callable[[Tensor], Tensor]
+"""A soft rounding at some temperature."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What all pictures of one model share: the float network and the cost tables."""
+
+    weights: ImageWeights
+    network: EntropyNetwork
+    y_costs: CostTable
+    z_costs: tuple[CostTable, ...]
+
+    @classmethod
+    def of(cls, weights: ImageWeights) -> Engine:
+        """The engine of a loaded model.
+
+        Raises:
+            UsageError: its coding schedule is not the one that refinement knows.
+        """
+        if not isinstance(weights.network, EntropyNetwork):
+            raise UsageError(f"pictures of model {weights.entry.name} cannot be refined")
+        channels, device = weights.config.hyper_channels, weights.device
+        rows = [range(i * channels, (i + 1) * channels) for i in range(len(STEP_Z_CHOICES))]
+        return cls(
+            weights,
+            float_network(weights.network),
+            CostTable(weights.y_tables, range(weights.y_tables.rows), True, device),
+            tuple(CostTable(weights.z_tables, part, False, device) for part in rows),
+        )
+
+
+class Soft(NamedTuple):
+    """A soft coding.
+
+    Attributes:
+        bits: of z and y together.
+        y_hat: (1, M, h, w), latents.
+    """
+
+    bits: Tensor
+    y_hat: Tensor
+
+
+@dataclass
+class Variables:
+    """What is optimised.
+
+    Attributes:
+        y: latents of each pass, (M, n), in steps of the starting setting.
+        z: hyper-latents in their steps.
+        step_y: log2 of the factor on all steps of y, octaves.
+    """
+
+    y: tuple[Tensor, Tensor]
+    z: Tensor
+    step_y: Tensor
+
+
+class Problem:
+    """A picture or a window of one, at one setting: where its latents are and what they cost."""
+
+    def __init__(self, engine: Engine, grid: Grid, setting: Setting) -> None:
+        weights = engine.weights
+        self.engine, self.grid, self.setting = engine, grid, setting
+        device = weights.device
+        even = first_pass_mask(grid.height, grid.width, device).flatten()
+        self.places = (even.nonzero()[:, 0], (~even).nonzero()[:, 0])
+        self._order = torch.argsort(torch.cat(self.places))
+        local, beyond = (_plane(p, grid) for p in _planes(setting, grid))
+        still = Setting(setting.rate, 0, setting.step_z)
+        chosen = [places.cpu().numpy() for places in self.places]
+        octaves = [log2_steps(weights, still, local[p], beyond[p]) / STEP_UNIT for p in chosen]
+        self.log2_steps = tuple(torch.from_numpy(o).to(device, torch.float32) for o in octaves)
+        self.steps = tuple(torch.exp2(log2) for log2 in self.log2_steps)
+        above = torch.from_numpy((local - FIRST_ANCHOR) / RATE_UNIT).to(device, torch.float32)
+        self.rates = tuple(above[p][None, None, None] for p in self.places)
+        field = setting.field(grid)
+        log2_lambda = torch.from_numpy(field.local).to(device, torch.float32) / RATE_UNIT - 12
+        self.anchors = anchor_weights(log2_lambda[None])
+        self.step_z = 2.0 ** STEP_Z_CHOICES[setting.step_z]
+        self.z_costs = engine.z_costs[setting.step_z]
+        channels = torch.arange(weights.config.hyper_channels, device=device, dtype=torch.float32)
+        self.z_rows = channels[:, None, None].expand(-1, *grid.hyper)
+
+    def variables(self, latents: Latents) -> Variables:
+        """Starting point of the optimisation."""
+        flat = latents.y.float().flatten(1)
+        first, second = (flat[:, p] / s for p, s in zip(self.places, self.steps, strict=True))
+        step_y = torch.tensor(self.setting.step_y / STEP_UNIT, device=flat.device)
+        return Variables((first, second), latents.z.float() / self.step_z, step_y)
+
+    def latents(self, variables: Variables) -> Latents:
+        """The variables as the encoder takes them."""
+        parts = [(y * s).detach() for y, s in zip(variables.y, self.steps, strict=True)]
+        grid = self.grid
+        return Latents(grid, self._joined(*parts)[0], variables.z.detach() * self.step_z)
+
+    def _joined(self, first: Tensor, second: Tensor) -> Tensor:
+        """Both passes (M, n) -> (1, M, h, w)."""
+        grid = self.grid
+        return torch.cat((first, second), 1)[:, self._order].view(1, -1, grid.height, grid.width)
+
+    def code_hyper(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Soft symbols of z -> bits and features (c, h * w)."""
+        grid = self.grid
+        bits = self.z_costs.bits(self.z_rows, z).sum()
+        features = self.engine.network.features(z[None] * self.step_z, grid.height, grid.width)
+        return bits, features[0].flatten(1)
+
+    def code_latents(self, variables: Variables, features: Tensor, rounding: Rounding) -> Soft:
+        """Code y softly, pass by pass."""
+        network, grid = self.engine.network, self.grid
+        inputs = [features[None, :, None, p] for p in self.places]
+        output = network.first(inputs[0], self.rates[0])
+        bits_first, first = self._code_pass(variables, 0, output, rounding)
+        reduced = network.reduce(first[None, :, None])[0, :, 0]
+        context = reduced.new_zeros(len(reduced), grid.height * grid.width)
+        context = context.index_copy(1, self.places[0], reduced).view(1, -1, grid.height, grid.width)
+        around = neighbours(context).flatten(2)[:, :, None, self.places[1]]
+        output = network.second(inputs[1], self.rates[1], around)
+        bits_second, second = self._code_pass(variables, 1, output, rounding)
+        return Soft(bits_first + bits_second, self._joined(first, second))
+
+    def _code_pass(
+        self, variables: Variables, number: int, output: Tensor, rounding: Rounding
+    ) -> tuple[Tensor, Tensor]:
+        """Bits and latents (M, n) of one pass from the network's output.
+
+        The lattice mean + k * step moves with z and with the first pass. Where a symbol is sent the
+        decoder's latent does not follow: another k makes up for it, to within the rounding. So the
+        mean has a gradient through the rate alone, as if k moved freely, and none through the pixels.
+        """
+        means, log2_scales = output[0, :, 0].chunk(2)
+        log2 = self.log2_steps[number] + variables.step_y
+        rows = (log2_scales - log2 - LOWEST_LOG2_RATIO) * ROWS_PER_OCTAVE
+        sent = (rows.detach() >= CODED).flatten().nonzero()[:, 0]
+        y = (variables.y[number] * self.steps[number]).flatten()[sent]
+        steps = torch.exp2(log2).expand_as(means).flatten()[sent]
+        mean = means.flatten()[sent]
+        still = mean.detach()
+        symbols = rounding((y - still) / steps)
+        moved = symbols - (mean - still) / steps.detach()
+        bits = self.engine.y_costs.bits(rows.flatten()[sent], moved).sum()
+        y_hat = means.flatten().index_copy(0, sent, still + symbols * steps)
+        return bits, y_hat.view_as(means)
+
+
+def _planes(setting: Setting, grid: Grid) -> tuple[IntArray, IntArray]:
+    field = setting.field(grid)
+    return field.local, field.beyond
+
+
+def _plane(values: IntArray, grid: Grid) -> IntArray:
+    """One value per position, or one for all -> (h * w,)."""
+    return np.broadcast_to(values, (grid.height, grid.width)).reshape(-1)

@@ -1,0 +1,65 @@
+"""Where a refinement starts: steps of y and z, and what steers lambda."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from nccli.coding import Setting
+from nccli.quantize import STEP_Z_CHOICES
+from nccli.rate import RATE_UNIT, lambda_to_rate, rate_to_lambda
+from nccli.refinement.config import RefineOptions
+from nccli.refinement.judge import Judge, Task
+from nccli.refinement.problem import Problem
+from nccli.refinement.targets import Control, Fixed, Quality, Size
+from nccli.roi.field import STEP_PER_RATE
+from nccli.search import Target
+
+SAME_OCTAVES = 0.05
+"""Difference of lambda that the optimisation is left to deal with."""
+
+
+def lambda_of(setting: Setting) -> float:
+    """lambda of a setting, also beyond the ends of the rate axis, where step_y goes on alone."""
+    return float(rate_to_lambda(setting.rate) * 2.0 ** (-setting.step_y * STEP_PER_RATE / RATE_UNIT))
+
+
+def rebased(setting: Setting, options: RefineOptions, lmbda: float) -> Setting:
+    """The start's setting for an objective with this lambda.
+
+    The rate point stays, or goes to `base_lambda`; the steps make up for what lambda differs from it.
+    """
+    if options.base_lambda is not None:
+        setting = replace(setting, rate=lambda_to_rate(options.base_lambda), step_y=0)
+    if options.naive:
+        return replace(setting, step_y=0, step_z=STEP_Z_CHOICES.index(0.0))
+    near = abs(math.log2(lambda_of(setting) / lmbda)) < SAME_OCTAVES
+    return setting if near else shifted(setting, lmbda)
+
+
+def shifted(setting: Setting, lmbda: float) -> Setting:
+    """The setting with step_y as theory has it for lambda: a step goes with lambda^-1/2."""
+    octaves = (lambda_to_rate(lmbda) - setting.rate) / RATE_UNIT
+    return replace(setting, step_y=-round(octaves * RATE_UNIT / STEP_PER_RATE))
+
+
+def control_for(target: Target, lmbda: float, options: RefineOptions) -> Control:
+    """What steers lambda towards a target; `lmbda` is that of the start."""
+    if target.size is not None:
+        return Size(lmbda, target.size, two_sided=options.perceptual)
+    if target.psnr is not None:
+        return Quality(lmbda, target.psnr)
+    return Fixed(lmbda)
+
+
+def searched(task: Task, options: RefineOptions, lmbda: float) -> Setting:
+    """The start's setting with the step of z that costs least before any refinement."""
+    setting = task.setting
+    if options.naive or not options.search_step_z:
+        return setting
+    judge = Judge(task, Problem(task.engine, task.latents.grid, setting).anchors)
+
+    def cost(step_z: int) -> float:
+        return judge.objective(judge.measure(task.latents, replace(setting, step_z=step_z)), lmbda)
+
+    return replace(setting, step_z=min(range(len(STEP_Z_CHOICES)), key=cost))

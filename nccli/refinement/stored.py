@@ -1,0 +1,71 @@
+"""Stored latents as the start of a refinement, and the file they go back into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from nccli.codec import model_of, stored_setting
+from nccli.coding import CHECKS_BYTES, Grid, Receiver, code_hyper, receive
+from nccli.container import (
+    Container,
+    Section,
+    SectionId,
+    minimum_latent_bytes,
+    read_container,
+    write_container,
+)
+from nccli.encoding import Latents, Stream
+from nccli.entropy import SymbolDecoder
+from nccli.quantize import LATENT_BITS, STEP_Z_CHOICES
+from nccli.weights import ImageWeights
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A decoded file before its synthesis.
+
+    Attributes:
+        container: the file.
+        weights: the model it names.
+        latents: rounding them at the stream's setting gives the file's symbols.
+        stream: as it stands in the file.
+    """
+
+    container: Container
+    weights: ImageWeights
+    latents: Latents
+    stream: Stream
+
+    def pack(self, stream: Stream) -> bytes:
+        """The file with other latents; everything else stays."""
+        header, setting = self.container.header, stream.setting
+        header = replace(header, rate=setting.rate, step_y=setting.step_y, step_z=setting.step_z)
+        payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
+        sections = [
+            Section(s.id, payload if s.id == SectionId.LATENTS else s.payload)
+            for s in self.container.sections
+        ]
+        return write_container(header, sections)
+
+
+def read_stored(data: bytes, device: str) -> Stored:
+    """Latents and symbols of a file.
+
+    Raises:
+        FormatError: the file is damaged.
+        UnsupportedError: it needs another version or model.
+    """
+    container = read_container(data)
+    weights = model_of(container, device)
+    header, setting = container.header, stored_setting(container)
+    grid = Grid.of(header.height, header.width)
+    payload = container.section(SectionId.LATENTS)
+    with torch.inference_mode():
+        y_hat = receive(weights, grid, setting, payload)
+        receiver = Receiver(weights.y_tables, SymbolDecoder(payload[CHECKS_BYTES:]))
+        symbols = code_hyper(weights, grid, setting.step_z, receiver)
+        z = torch.from_numpy(symbols).to(y_hat.device).float() * 2.0 ** STEP_Z_CHOICES[setting.step_z]
+        latents = Latents(grid, y_hat.float() / 2**LATENT_BITS, z)
+    return Stored(container, weights, latents, Stream(setting, payload, y_hat))
