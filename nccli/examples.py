@@ -30,3 +30,13 @@ Examples:
   ncc completion zsh > ~/.zfunc/_ncc
   ncc completion fish > ~/.config/fish/completions/ncc.fish
 """
+
+BENCH_EXAMPLES = """
+\b
+Examples:
+  ncc bench holiday -o results                writes results/report.html and more
+  ncc bench *.png -o results --codecs ncc,jpeg,webp,avif
+  ncc bench kodak -o results --resume         goes on where it was stopped
+  ncc bench kodak -o results --published peers.tsv
+  ncc bench clips -o results --codecs x265,svt-av1 --frames 64
+"""

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from nccli.cli.bench import bench
 from nccli.cli.completion import completion
 from nccli.cli.failures import attempt
 from nccli.cli.inspect import info, models
@@ -27,7 +28,7 @@ def _version() -> str:
 
 
 @click.group(
-    commands=[encode, decode, info, models, completion],
+    commands=[encode, decode, bench, info, models, completion],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(_version(), prog_name="ncc")

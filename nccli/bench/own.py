@@ -1,0 +1,39 @@
+"""ncc itself, through its public interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nccli.bench.codecs import Codec
+from nccli.bench.coder import Frames
+from nccli.codec import decode_bytes, encode_pixels
+from nccli.search import Target
+
+
+@dataclass(frozen=True)
+class OwnCoder:
+    """ncc with one of its models; a setting is a lambda.
+
+    Attributes:
+        model: catalogue name.
+        device: where the networks run.
+    """
+
+    model: str
+    device: str
+
+    def encode(self, frames: Frames, setting: float) -> bytes:
+        return encode_pixels(frames[0], Target(lmbda=setting), self.model, self.device, measure=False).data
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> Frames:
+        return np.asarray(decode_bytes(data, self.device).pixels, np.uint8)[None]
+
+
+def make(codec: Codec, threads: int, device: str) -> OwnCoder:
+    """A coder for a codec whose home is this module."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return OwnCoder(codec.option("model"), device)

@@ -1,0 +1,271 @@
+"""From a plan to rows: which tasks are left, who does them, what is kept when it stops half-way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from nccli import files
+from nccli.batch import PICTURE_SUFFIXES, plan
+from nccli.bench.codecs import Codec, digest, release
+from nccli.bench.frames import CLIP_SUFFIXES, find_mask, is_clip
+from nccli.bench.measure import Task, measure
+from nccli.bench.rows import Row, read_rows, row_of
+from nccli.engine import make_engine
+from nccli.engine.journal import Journal, read_journal
+from nccli.errors import ExitCode, UsageError
+from nccli.work import Failure
+
+MANIFEST, FAILURES, RESULTS, TIMINGS = "manifest.jsonl", "failures.jsonl", "results.tsv", "timings.tsv"
+PICTURES = "pictures"
+
+TIMED_AGAIN = 3
+"""Images on which the anchor is timed again when a resumed run has none of its times."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture or clip to measure on.
+
+    Attributes:
+        name: in the tables.
+        path: of the file.
+        sha256: of the file.
+        mask: path of its region of interest.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    mask: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how.
+
+    Attributes:
+        codecs: in the order of the tables.
+        images: likewise.
+        metrics: beside PSNR.
+        anchor: name of the codec that the others are compared with.
+        folder: of the results.
+        engine: where the work is done.
+        workers: processes per codec.
+        threads: CPU threads of each.
+        device: where networks run.
+        repeat: timed runs per row.
+        frames: most frames of a clip.
+        pictures: how many images the report shows.
+        run: name of this run.
+    """
+
+    codecs: tuple[Codec, ...]
+    images: tuple[Image, ...]
+    metrics: tuple[str, ...]
+    anchor: str
+    folder: Path
+    engine: str
+    workers: int
+    threads: int
+    device: str
+    repeat: int
+    frames: int
+    pictures: int
+    run: str
+
+
+class Watcher(Protocol):
+    """Who is told how it goes."""
+
+    def begin(self, tasks: int) -> None:
+        """So many tasks are to be done."""
+
+    def step(self) -> None:
+        """One is done."""
+
+    def failed(self, image: str, codec: str, failure: Failure) -> None:
+        """One is not."""
+
+
+Attempt = Callable[[Callable[[], Row]], Row | Failure]
+"""Turns an error into a `Failure`."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a plan came to.
+
+    Attributes:
+        rows: by codec, image and setting, in the plan's order.
+        timings: the anchor's further times, in runs that needed none of its rows.
+        failures: how many tasks failed.
+        exit_code: of the first failure.
+    """
+
+    rows: tuple[Row, ...]
+    timings: tuple[Row, ...]
+    failures: int
+    exit_code: int
+
+
+def find_images(sources: tuple[str, ...], recursive: bool, roi: str | None) -> tuple[Image, ...]:
+    """The pictures and clips behind the arguments, named from the folder that they have in common.
+
+    Raises:
+        UsageError: there are none.
+        MediaError: one cannot be read at all.
+    """
+    wanted = PICTURE_SUFFIXES | CLIP_SUFFIXES
+    paths = list(dict.fromkeys(job.source for job in plan(sources, None, None, recursive, wanted, ".ncc")))
+    if files.STREAM in paths:
+        raise UsageError("bench takes files, not pipes")
+    common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    found = []
+    for path in paths:
+        name = Path(os.path.relpath(path, common)).as_posix()
+        sha256 = hashlib.sha256(files.read_bytes(path)).hexdigest()
+        found.append(Image(name, path, sha256, find_mask(roi, name) if roi else None))
+    return tuple(found)
+
+
+def tasks_of(plan: Plan, codec: Codec) -> list[Task]:
+    """The tasks of one codec; a codec for stills has none on clips."""
+    tasks = []
+    version = release(codec)
+    for place, image in enumerate(plan.images):
+        if is_clip(image.path) and not codec.video:
+            continue
+        for setting in codec.settings:
+            shown = place < plan.pictures
+            how = (codec.config, version, plan.metrics, plan.threads, plan.repeat, plan.frames)
+            mask = hashlib.sha256(files.read_bytes(image.mask)).hexdigest() if image.mask else None
+            mark = digest(codec.name, setting, how, plan.device, image.sha256, mask)
+            picture = picture_path(plan.folder, place, codec, setting) if shown else None
+            tasks.append(
+                Task(
+                    codec,
+                    setting,
+                    image.name,
+                    image.path,
+                    image.mask,
+                    plan.metrics,
+                    plan.threads,
+                    plan.device,
+                    plan.repeat,
+                    plan.frames,
+                    str(picture) if picture else None,
+                    plan.run,
+                    mark,
+                )
+            )
+    return tasks
+
+
+def picture_path(folder: Path, place: int, codec: Codec, setting: float) -> Path:
+    """Where a decoded picture is kept for the report."""
+    name = codec.name.replace(":", "_").replace("+", "_")
+    return folder / PICTURES / f"{place}" / f"{name}-{setting:g}.webp"
+
+
+def known_rows(folder: Path) -> tuple[dict[str, Row], list[Row]]:
+    """What earlier runs left: rows by mark, and timings."""
+    rows: dict[str, Row] = {}
+    timings: list[Row] = read_rows(folder / TIMINGS) if (folder / TIMINGS).exists() else []
+    if (folder / RESULTS).exists():
+        rows = {row.mark: row for row in read_rows(folder / RESULTS)}
+    for line in read_journal(folder / MANIFEST):
+        again = line.pop("again", False)
+        try:
+            row = row_of(line)
+        except (KeyError, ValueError, TypeError):
+            continue
+        if again:
+            timings.append(row)
+        else:
+            rows[row.mark] = row
+    return rows, list(dict.fromkeys(timings))
+
+
+def check_folder(folder: Path, resume: bool, force: bool) -> None:
+    """Raise UsageError if the folder has results that are neither to be continued nor replaced."""
+    for name in (MANIFEST, RESULTS):
+        if (folder / name).exists() and not (resume or force):
+            raise UsageError(f"{folder / name} exists; --resume continues it, --force begins anew")
+
+
+def measure_all(plan: Plan, resume: bool, attempt: Attempt, watcher: Watcher) -> Measured:
+    """Do what is left of a plan, codec after codec, each in processes of its own."""
+    known, timings = known_rows(plan.folder) if resume else ({}, [])
+    wanted = {codec.name: tasks_of(plan, codec) for codec in plan.codecs}
+    left = {name: [t for t in tasks if not _is_done(t, known)] for name, tasks in wanted.items()}
+    again = _timed_again(plan, wanted, left)
+    watcher.begin(sum(map(len, left.values())) + len(again))
+    journal = Journal(plan.folder / MANIFEST, fresh=not resume)
+    failures = _Failures(Journal(plan.folder / FAILURES, fresh=True), watcher)
+    (plan.folder / FAILURES).unlink(missing_ok=True)
+    for tasks, repeated in [*((t, False) for t in left.values()), (again, True)]:
+        for task, result in _run(plan, tasks, attempt):
+            watcher.step()
+            if isinstance(result, Failure):
+                failures.add(task, result)
+                continue
+            journal.append(asdict(result) | ({"again": True} if repeated else {}))
+            if repeated:
+                timings.append(result)
+            else:
+                known[task.mark] = result
+    journal.close()
+    failures.close()
+    rows = [known[t.mark] for tasks in wanted.values() for t in tasks if t.mark in known]
+    return Measured(tuple(rows), tuple(timings), failures.count, failures.exit_code)
+
+
+def _run(plan: Plan, tasks: list[Task], attempt: Attempt) -> Iterator[tuple[Task, Row | Failure]]:
+    """Do tasks of one codec."""
+    if not tasks:
+        return
+    engine = make_engine(plan.engine, min(plan.workers, len(tasks)), plan.threads)
+    for task, finish in engine.run(measure, tasks):
+        yield task, attempt(finish)
+
+
+def _is_done(task: Task, known: dict[str, Row]) -> bool:
+    return task.mark in known and (task.picture is None or Path(task.picture).exists())
+
+
+def _timed_again(plan: Plan, wanted: dict[str, list[Task]], left: dict[str, list[Task]]) -> list[Task]:
+    """The anchor on a few images, when others are measured in this run and it is not."""
+    if plan.anchor not in left or left[plan.anchor] or not any(left.values()):
+        return []
+    some = {image.name for image in plan.images[:TIMED_AGAIN]}
+    return [task for task in wanted[plan.anchor] if task.image in some]
+
+
+class _Failures:
+    """Failures in a journal of their own; a picture that every codec fails on is told of once."""
+
+    def __init__(self, journal: Journal, watcher: Watcher) -> None:
+        self._journal, self._watcher = journal, watcher
+        self._told: set[tuple[str, str]] = set()
+        self.count, self.exit_code = 0, int(ExitCode.OK)
+
+    def add(self, task: Task, failure: Failure) -> None:
+        self.count += 1
+        self.exit_code = self.exit_code or int(failure.exit_code)
+        row: dict[str, Any] = {"codec": task.codec.name, "image": task.image, "setting": task.setting}
+        self._journal.append(row | {"error": failure.text, "exit_code": int(failure.exit_code)})
+        key = (task.image, failure.text)
+        if key not in self._told:
+            self._told.add(key)
+            self._watcher.failed(task.image, task.codec.name, failure)
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+__all__ = ["Image", "Measured", "Plan", "Watcher", "find_images", "measure_all"]
