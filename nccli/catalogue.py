@@ -9,6 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from nccli.errors import ModelError, UnsupportedError
+from nccli.zoo.cache import Fetched, fetched
+from nccli.zoo.names import (
+    FIRST_ID,
+    PREFIX,
+    ZooModel,
+    is_zoo_name,
+    zoo_model_of,
+    zoo_models,
+    zoo_models_named,
+)
 
 DEFAULT_MODEL = "s"
 
@@ -20,7 +30,7 @@ class Entry:
     Attributes:
         name: what `--model` takes.
         id: number in the file header, never reused.
-        file: weights file in the models folder.
+        file: weights file in the models folder, or the whole path of one elsewhere.
         sha256: of that file, hexadecimal.
         about: one line for people.
     """
@@ -64,8 +74,48 @@ def model_path(entry: Entry) -> Path:
     return path
 
 
+def zoo_entry(model: ZooModel, here: Fetched) -> Entry:
+    """A fetched network of the zoo as a model like any other."""
+    return Entry(model.name, model.id, str(here.path), here.sha256, model.about)
+
+
+def _find_zoo(name: str) -> Entry:
+    for model in zoo_models():
+        if model.name == name:
+            here = fetched(model)
+            if here:
+                return zoo_entry(model, here[0])
+            raise ModelError(f"{name} is not on this machine: 'ncc models fetch {name}' downloads it")
+    known = ", ".join(dict.fromkeys(f"{PREFIX}{m.architecture.name}-Q" for m in zoo_models()))
+    raise ModelError(f"no model named {name!r}; there are: {known}")
+
+
+def _find_zoo_for_file(model_id: int, tag: bytes) -> Entry:
+    model = zoo_model_of(model_id)
+    if model is None:
+        raise UnsupportedError(f"the file needs model {model_id}, which this program does not know")
+    here = fetched(model)
+    for weights in here:
+        if weights.tag == tag:
+            return zoo_entry(model, weights)
+    if not here:
+        raise UnsupportedError(
+            f"the file needs {model.name}, not on this machine: 'ncc models fetch {model.name}' downloads it"
+        )
+    found = ", ".join(weights.tag.hex() for weights in here)
+    raise UnsupportedError(f"the file needs {model.name} with weights {tag.hex()}; here are {found}")
+
+
+def own_lambda(name: str) -> float | None:
+    """The one rate that a model was trained for, or None if it serves a range of them."""
+    found = zoo_models_named(name) if is_zoo_name(name) else ()
+    return found[0].lmbda if found else None
+
+
 def find(name: str) -> Entry:
     """The newest model of that name."""
+    if is_zoo_name(name):
+        return _find_zoo(name)
     for entry in entries():
         if entry.name == name:
             return entry
@@ -75,6 +125,8 @@ def find(name: str) -> Entry:
 
 def find_for_file(model_id: int, tag: bytes) -> Entry:
     """The model that wrote a file."""
+    if model_id >= FIRST_ID:
+        return _find_zoo_for_file(model_id, tag)
     for entry in entries():
         if entry.id == model_id and entry.tag == tag:
             return entry

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from nccli.model import (
 )
 from nccli.quantize import MAX_GAIN, NUM_ROWS, STEP_UNIT, STEP_Z_CHOICES
 from nccli.rate import NUM_ANCHORS
+from nccli.zoo.names import is_zoo_name
 
 
 class Sizes(Protocol):
@@ -150,13 +151,22 @@ def _build(make: Callable[[ImageConfig], T], config: ImageConfig) -> T:
         return make(config)
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], ImageConfig]:
-    """All tensors of a weights file and its configuration."""
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of a weights file and the values of its configuration."""
     try:
         with safe_open(path, "pt") as file:
-            config = ImageConfig(**json.loads(file.metadata()["config"]))
+            config = dict(json.loads(file.metadata()["config"]))
             return {k: file.get_tensor(k) for k in file.keys()}, config
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"cannot read weights {path}: {error}") from error
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], ImageConfig]:
+    """All tensors of a weights file and its configuration."""
+    tensors, config = read_tensors(path)
+    try:
+        return tensors, ImageConfig(**config)
+    except TypeError as error:
         raise ModelError(f"cannot read weights {path}: {error}") from error
 
 
@@ -168,17 +178,34 @@ def load_model(entry: Entry, device: str = "cpu") -> ImageWeights:
         ModelError: a missing or damaged file.
     """
     if not verify(entry):
-        raise ModelError(f"weights {entry.file} are damaged: their checksum differs; reinstall ncc")
+        cure = f"run 'ncc models fetch {entry.name}'" if is_zoo_name(entry.name) else "reinstall ncc"
+        raise ModelError(f"weights {entry.file} are damaged: their checksum differs; {cure}")
     return load_file(model_path(entry), entry, torch.device(device))
 
 
 def load_file(path: Path, entry: Entry, device: torch.device) -> ImageWeights:
     """Load the weights in `path`."""
+    if is_zoo_name(entry.name):
+        from nccli.zoo.load import load_zoo
+
+        return load_zoo(path, entry, device)
     tensors, config = read_weights(path)
     try:
         return assemble_weights(tensors, config, entry, device)
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"weights {path} do not fit their configuration: {error}") from error
+
+
+def check_steps(
+    config: Sizes, gain: NDArray[np.int64], power: NDArray[np.int64], y_tables: Tables, z_tables: Tables
+) -> None:
+    """Raise ValueError unless steps and tables fit the sizes."""
+    if y_tables.rows != NUM_ROWS:
+        raise ValueError(f"{y_tables.rows} table rows of y")
+    if z_tables.rows != len(STEP_Z_CHOICES) * config.hyper_channels:
+        raise ValueError(f"{z_tables.rows} table rows of z")
+    if gain.shape != (NUM_ANCHORS, config.M) or np.abs(gain).max() > MAX_GAIN or len(power) != STEP_UNIT:
+        raise ValueError("steps are out of range")
 
 
 def assemble_weights(
@@ -192,12 +219,7 @@ def assemble_weights(
     load_integer(network, tensors, "entropy.")
     gain, step_z, power = (tensors[name].numpy().astype(np.int64) for name in INTEGER_PARTS)
     y_tables, z_tables = read_tables(tensors, "y_tables"), read_tables(tensors, "z_tables")
-    if y_tables.rows != NUM_ROWS:
-        raise ValueError(f"{y_tables.rows} table rows of y")
-    if z_tables.rows != len(STEP_Z_CHOICES) * config.hyper_channels:
-        raise ValueError(f"{z_tables.rows} table rows of z")
-    if gain.shape != (NUM_ANCHORS, config.M) or np.abs(gain).max() > MAX_GAIN or len(power) != STEP_UNIT:
-        raise ValueError("steps are out of range")
+    check_steps(config, gain, power, y_tables, z_tables)
     return ImageWeights(
         entry=entry,
         config=config,
