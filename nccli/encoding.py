@@ -30,6 +30,9 @@ from nccli.weights import ImageWeights
 
 SYMBOL_LIMIT = 2.0**30
 
+ESCAPE_LIMITS = (2**8, 2**16, 2**24)
+"""Zigzag values from which an escape takes another byte."""
+
 FLUSH_BYTES = 2.5
 """What the range coder adds to the information content, on average."""
 
@@ -77,8 +80,10 @@ class CostCounter:
         outside = (place < start) | (place >= escape)
         self.bits += float(tables.costs[np.where(outside, escape, place)].sum(dtype=np.float64))
         if outside.any():
-            folded = 2 * np.abs(symbols[outside].astype(np.float64)) + 1
-            self.bits += float((2 + 8 * np.ceil(np.log2(folded) / 8)).sum())
+            values = symbols[outside].astype(np.int64)
+            folded = np.where(values < 0, -2 * values - 1, 2 * values)
+            lengths = 1 + np.searchsorted(ESCAPE_LIMITS, folded, side="right")
+            self.bits += float((2 + 8 * lengths).sum())
         return symbols
 
 
@@ -103,11 +108,36 @@ class Sender:
         return code_group(self._weights.y_tables, self._coder, group, symbols)
 
 
+class Encoder:
+    """Codes the same latents at any setting; what h_s makes of z is kept for the next time."""
+
+    def __init__(self, weights: ImageWeights, latents: Latents) -> None:
+        self.weights, self.latents = weights, latents
+        self._features: dict[int, Features] = {}
+
+    def send(self, setting: Setting) -> Stream:
+        """Code into the payload of a latents section. Source: docs/FORMAT.md section 6."""
+        coder = SymbolEncoder()
+        return self.transmit(setting, Sender(self.weights, self.latents, setting, coder), coder)
+
+    def transmit(self, setting: Setting, sender: Sender, coder: SymbolEncoder) -> Stream:
+        """`send` by way of a given sender to this coder."""
+        result, hyper_checksum = self.walk(setting, sender)
+        return Stream(setting, pack_latents(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
+
+    def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, int]:
+        """Walk the schedule with a sender; also returns the checksum of z."""
+        grid, step_z = self.latents.grid, setting.step_z
+        z_symbols = code_hyper(self.weights, grid, step_z, sender)
+        if step_z not in self._features:
+            self._features[step_z] = Features(self.weights, grid, z_symbols, step_z)
+        result = code_latents(self.weights, grid, self._features[step_z], setting, sender)
+        return result, symbols_checksum(z_symbols)
+
+
 def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:
-    """Code latents into the payload of a latents section. Source: docs/FORMAT.md section 6."""
-    coder = SymbolEncoder()
-    result, hyper_checksum = walk(weights, latents, setting, coder)
-    return Stream(setting, pack_latents(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
+    """`Encoder.send`, once."""
+    return Encoder(weights, latents).send(setting)
 
 
 def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[float, Tensor]:
@@ -118,12 +148,8 @@ def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[fl
 
 
 def walk(weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
-    """Walk the schedule with a coder; also returns the checksum of z."""
-    sender = Sender(weights, latents, setting, coder)
-    z_symbols = code_hyper(weights, latents.grid, setting.step_z, sender)
-    features = Features(weights, latents.grid, z_symbols, setting.step_z)
-    result = code_latents(weights, latents.grid, features, setting, sender)
-    return result, symbols_checksum(z_symbols)
+    """`Encoder.walk` with a coder, once."""
+    return Encoder(weights, latents).walk(setting, Sender(weights, latents, setting, coder))
 
 
 def default_step_z(weights: ImageWeights, rate: int) -> int:

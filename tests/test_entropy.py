@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nccli.encoding import FLUSH_BYTES, CostCounter
-from nccli.entropy import TOTAL, SymbolDecoder, SymbolEncoder, Tables
+from nccli.entropy import TOTAL, WORD_BYTES, SymbolDecoder, SymbolEncoder, Tables
 from nccli.errors import FormatError
 from nccli.weights import ImageWeights
 
@@ -146,10 +146,29 @@ def test_cost_counter_agrees_with_the_coder(weights: ImageWeights, rng: np.rando
 def test_cost_counter_counts_escape_bytes(tables: Tables) -> None:
     row = np.array([13])
     escape = 24 - np.log2(tables.row(13)[-1])
-    for symbol, size in ((-64, 1), (127, 1), (128, 2), (-32767, 2), (32768, 3), (INT32.max, 4)):
+    edges = [(-(2 ** (8 * size - 1)), size) for size in (1, 2, 3, 4)]
+    edges += [(2 ** (8 * size - 1) - 1, size) for size in (1, 2, 3, 4)]
+    beyond = [(-(2 ** (8 * size - 1)) - 1, size + 1) for size in (1, 2, 3)]
+    beyond += [(2 ** (8 * size - 1), size + 1) for size in (1, 2, 3)]
+    for symbol, size in (*edges, *beyond, (-64, 1)):
         counter = CostCounter()
         counter.code(tables, row, np.array([symbol], np.int32))
         assert counter.bits == pytest.approx(escape + 2 + 8 * size, abs=1e-3)
+        many = encode(tables, row.repeat(1000), np.full(1000, symbol, np.int32))
+        assert len(many) == pytest.approx(1000 * counter.bits / 8 + FLUSH_BYTES, abs=WORD_BYTES)
+
+
+def test_cost_of_an_escaped_zero() -> None:
+    frequencies = np.array([TOTAL - 1, 1], np.int32)
+    tables = Tables(frequencies, np.array([0, 2], np.int32), np.array([5], np.int32))
+    indexes, symbols = np.zeros(500, np.int64), np.zeros(500, np.int32)
+    symbols[-1] = -100  # zero bytes at the end would be left out
+    counter = CostCounter()
+    counter.code(tables, indexes, symbols)
+    assert counter.bits == pytest.approx(500 * (24 + 2 + 8))
+    assert len(encode(tables, indexes, symbols)) == pytest.approx(
+        counter.bits / 8 + FLUSH_BYTES, abs=WORD_BYTES
+    )
 
 
 def mutations(rng: np.random.Generator, stream: bytes, count: int) -> list[bytes]:

@@ -11,7 +11,8 @@ from nccli.encoding import send
 from nccli.errors import UsageError
 from nccli.metrics import psnr
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
-from nccli.search import REACH_ABOVE, REACH_BELOW, UNITS_PER_STEP, Target, setting_at
+from nccli.roi.field import STEP_PER_RATE
+from nccli.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
 from nccli.tiles import Shape, analyse, reconstruct
 from nccli.weights import ImageWeights
 from tests.support import Pixels, encode
@@ -127,6 +128,6 @@ def test_extended_axis_goes_on_with_steps_alone(weights: ImageWeights) -> None:
     for point in np.linspace(REACH_BELOW, REACH_ABOVE, 500).round().astype(int).tolist():
         setting = setting_at(weights, point)
         assert RATE_MIN <= setting.rate <= RATE_MAX
-        assert setting.rate - setting.step_y * UNITS_PER_STEP == point
+        assert setting.rate - setting.step_y * STEP_PER_RATE == point
         inside = RATE_MIN <= point <= RATE_MAX
         assert (setting.step_y == 0) == inside
