@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,26 +14,23 @@ from nccli.coding import Grid, Setting, receive
 from nccli.container import (
     DEFAULT_MAX_PIXELS,
     Container,
-    Header,
     Kind,
-    Section,
     SectionId,
-    minimum_latent_bytes,
     read_container,
-    write_container,
 )
 from nccli.encoding import Latents, Stream
 from nccli.errors import MediaError, UnsupportedError, UsageError
 from nccli.metrics import ms_ssim, psnr
-from nccli.picture import Metadata, Picture, Pixels, change_depth
+from nccli.packing import Packer, stored_alpha, stored_metadata
+from nccli.packing import stored_setting as stored_setting
+from nccli.picture import Picture, Pixels, change_depth
 from nccli.rate import rate_to_lambda
+from nccli.roi.background import reach_background
 from nccli.roi.field import Region
-from nccli.roi.stream import pack_region, unpack_region
+from nccli.roi.measure import RoiReport, bits_map, inside_psnr, roi_report
 from nccli.search import Target, code_to_target
 from nccli.tiles import Progress, Shape, analyse, quiet, reconstruct
 from nccli.weights import ImageWeights, load_model
-
-METADATA_SECTIONS = {"icc": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
 
 ENCODE_SHARES = (0.4, 0.6)
 DECODE_SHARE = 0.4
@@ -70,6 +67,7 @@ class Report:
         model: catalogue name.
         device: where the networks ran.
         seconds: time spent.
+        roi: what the region of interest came to, if there is one.
     """
 
     width: int
@@ -82,6 +80,7 @@ class Report:
     model: str
     device: str
     seconds: Seconds
+    roi: RoiReport | None = None
 
 
 @dataclass(frozen=True)
@@ -137,43 +136,6 @@ def _share(progress: Progress, start: float, end: float) -> Progress:
     return lambda done: progress(start + (end - start) * done)
 
 
-def _extras(picture: Picture, region: Region | None, limit: int | None) -> list[Section]:
-    """The sections of a picture beside its latents, which must leave room for these in `limit` bytes."""
-    sections = []
-    if region is not None:
-        sections.append(Section(SectionId.ROI, pack_region(region)))
-    if picture.alpha is not None:
-        from nccli.alpha import pack_alpha
-
-        sections.append(Section(SectionId.ALPHA, pack_alpha(picture.alpha)))
-    for name, number in METADATA_SECTIONS.items():
-        payload = getattr(picture.metadata, name)
-        if payload:
-            sections.append(Section(number, payload))
-    size = sum(section.size for section in sections)
-    if limit is not None and size >= limit:
-        raise UsageError(f"{limit} bytes are too few: mask, alpha and metadata alone take {size}")
-    return sections
-
-
-def _pack(weights: ImageWeights, stream: Stream, picture: Picture, extras: list[Section]) -> bytes:
-    setting = stream.setting
-    header = Header(
-        kind=Kind.IMAGE,
-        model_id=weights.entry.id,
-        weights_tag=weights.entry.tag,
-        width=picture.width,
-        height=picture.height,
-        rate=setting.rate,
-        step_y=setting.step_y,
-        step_z=setting.step_z,
-        gray=picture.gray,
-        depth=picture.depth,
-    )
-    payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
-    return write_container(header, [*extras, Section(SectionId.LATENTS, payload)])
-
-
 def encode_picture(
     picture: Picture,
     target: Target,
@@ -183,6 +145,7 @@ def encode_picture(
     progress: Progress = quiet,
     region: Region | None = None,
     improve: Improver | None = None,
+    background: float | None = None,
 ) -> Encoded:
     """Encode a picture.
 
@@ -193,8 +156,9 @@ def encode_picture(
         device: `auto`, `cpu` or `cuda`.
         measure: decode and report PSNR and MS-SSIM.
         progress: told the share of the work done.
-        region: where it is to be better than elsewhere.
+        region: where it is to be better than elsewhere; a wanted PSNR then counts inside it.
         improve: told to make the plain encode better, see `nccli.refinement`.
+        background: wanted PSNR outside the region, which its drop is changed for.
 
     Raises:
         UsageError: the target cannot be met.
@@ -203,32 +167,46 @@ def encode_picture(
     watch = Stopwatch()
     weights = load_model(find(model), choose_device(device))
     watch.lap("load")
-    extras = _extras(picture, region, target.size)
+    pack = Packer(weights, picture, target.size)
     shape = Shape(picture.height, picture.width, picture.gray, picture.depth)
     with torch.inference_mode():
         analysed, coded = ENCODE_SHARES
         latents = analyse(weights, picture.pixels, _share(progress, 0, analysed))
-        grid = latents.grid
         watch.lap("transform")
 
-        def render(y_hat: Tensor, setting: Setting) -> float:
-            return psnr(picture.pixels, reconstruct(weights, y_hat, setting.field(grid), shape))
+        def judge(y_hat: Tensor, setting: Setting) -> tuple[float, float]:
+            x_hat = reconstruct(weights, y_hat, setting.field(latents.grid), shape)
+            return inside_psnr(picture.pixels, x_hat, region)
 
-        def pack(stream: Stream) -> bytes:
-            return _pack(weights, stream, picture, extras)
+        def code(wanted: Region | None) -> Stream:
+            return code_to_target(weights, latents, target, pack, lambda *found: judge(*found)[0], wanted)
 
-        stream = code_to_target(weights, latents, target, pack, render, region)
+        if region is None or background is None:
+            stream = code(region)
+        else:
+            stream = reach_background(code, lambda s: judge(s.y_hat, s.setting)[1], region, background)
         if improve is not None:
             stream = improve(weights, latents, stream, pack)
         data = pack(stream)
         watch.lap("entropy")
-        del latents
         x_hat = None
         if measure:
-            field = stream.setting.field(grid)
+            field = stream.setting.field(latents.grid)
             x_hat = reconstruct(weights, stream.y_hat, field, shape, _share(progress, coded, 1))
         watch.lap("transform")
-    return Encoded(data, report_of(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat))
+    report = report_of(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat)
+    roi = _roi_report(weights, stream.setting, stream.payload, picture.pixels, x_hat)
+    return Encoded(data, replace(report, roi=roi))
+
+
+def _roi_report(
+    weights: ImageWeights, setting: Setting, payload: bytes, x: Pixels | None, x_hat: Pixels | None
+) -> RoiReport | None:
+    """What the region of interest came to, when there is one and the picture is to be measured."""
+    if setting.region is None or x is None or x_hat is None:
+        return None
+    bits = bits_map(weights, Grid.of(*x.shape[:2]), setting, payload)
+    return roi_report(setting.region, bits, x, x_hat)
 
 
 def encode_pixels(
@@ -306,7 +284,7 @@ def decode_bytes(
     grid = Grid.of(header.height, header.width)
     setting = stored_setting(container)
     payload = container.section(SectionId.LATENTS)
-    alpha, metadata = _alpha(container), _metadata(container)
+    alpha, metadata = stored_alpha(container), stored_metadata(container)
     with torch.inference_mode():
         y_hat = receive(weights, grid, setting, payload)
         watch.lap("entropy")
@@ -314,28 +292,8 @@ def decode_bytes(
         watch.lap("transform")
     del y_hat
     report = report_of(weights, header.rate, data, shape, watch, reference, x_hat)
-    return Decoded(Picture(x_hat, alpha, metadata), report)
-
-
-def stored_setting(container: Container) -> Setting:
-    """Where on the rate axis a parsed file is coded, its region of interest included."""
-    header, payload = container.header, container.find(SectionId.ROI)
-    grid = Grid.of(header.height, header.width)
-    region = None if payload is None else unpack_region(payload, grid.height, grid.width)
-    return Setting(header.rate, header.step_y, header.step_z, region)
-
-
-def _alpha(container: Container) -> Pixels | None:
-    header, payload = container.header, container.find(SectionId.ALPHA)
-    if payload is None:
-        return None
-    from nccli.alpha import unpack_alpha
-
-    return unpack_alpha(payload, header.height, header.width, header.depth)
-
-
-def _metadata(container: Container) -> Metadata:
-    return Metadata(**{name: container.find(number) for name, number in METADATA_SECTIONS.items()})
+    roi = _roi_report(weights, setting, payload, reference, x_hat)
+    return Decoded(Picture(x_hat, alpha, metadata), replace(report, roi=roi))
 
 
 def _comparable(reference: Pixels, shape: Shape) -> Pixels:

@@ -22,6 +22,9 @@ WORD_BYTES = 4
 ESCAPE_BITS = 10
 """The least that an escape can cost: no valid stream holds more escapes than fit."""
 
+ESCAPE_LIMITS = (2**8, 2**16, 2**24)
+"""Zigzag values from which an escape takes another byte."""
+
 IntArray = NDArray[np.integer[Any]]
 
 
@@ -73,6 +76,19 @@ class Tables:
             raise ValueError("a table row is too short or has an impossible entry")
         if (np.add.reduceat(self.frequencies.astype(np.int64), self.starts[:-1]) != TOTAL).any():
             raise ValueError("a table row does not sum to 2^24")
+
+
+def symbol_bits(tables: Tables, indexes: IntArray, symbols: IntArray) -> NDArray[np.float64]:
+    """Bits that each symbol (n,) costs with its table row (n,), escapes included."""
+    start = tables.starts[indexes].astype(np.int64)
+    escape = tables.starts[indexes.astype(np.int64) + 1] - 1
+    place = start + (symbols.astype(np.int64) - tables.lowest[indexes])
+    outside = (place < start) | (place >= escape)
+    bits = tables.costs[np.where(outside, escape, place)].astype(np.float64)
+    values = symbols[outside].astype(np.int64)
+    folded = np.where(values < 0, -2 * values - 1, 2 * values)
+    bits[outside] += 2 + 8 * (1 + np.searchsorted(ESCAPE_LIMITS, folded, side="right"))
+    return bits
 
 
 def _model(frequencies: IntArray) -> Any:

@@ -61,6 +61,12 @@ class Region:
             soft = np.maximum(sharp, _blurred(soft))
         return soft
 
+    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Latent positions whose level is at least half of the highest, (height, width)."""
+        side = 1 << self.cell_log2
+        chosen: NDArray[np.bool_] = 2 * self.levels.astype(np.int64) >= self.top
+        return chosen.repeat(side, 0).repeat(side, 1)[:height, :width]
+
     def drops(self, height: int, width: int) -> Integers:
         """Rate points below the picture's at every latent position, (height, width)."""
         return (FULL - self.importance(height, width)) * (self.drop * DROP_UNIT) // FULL
