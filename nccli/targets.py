@@ -37,6 +37,9 @@ START_POINT, START_BPP, START_SLOPE = 20000, 0.35, 7000
 START_DB = 1.25 / RATE_UNIT
 """How PSNR rises with a rate point, as far as the second trial goes."""
 
+LEAST_JUMP = 0.02
+"""Smaller changes of log(bits) than this teach nothing: a file has whole words."""
+
 PSNR_SLACK = 0.01
 """dB above a target that end the search."""
 
@@ -125,11 +128,23 @@ class Trial:
     bytes: int
     forecast: Forecast
 
-    def solve(self, wanted: float, axis: Axis, low: int, high: int) -> int:
-        """The highest point strictly between low and high that should make `wanted` bytes at most."""
-        payload = len(self.stream.payload)
-        room = max(wanted - (self.bytes - payload), 0) / payload
-        bits = self.forecast.bits(self.stream.setting) * room
+    @property
+    def payload(self) -> int:
+        """Bytes that depend on the rate."""
+        return len(self.stream.payload)
+
+    def solve(self, wanted: float, stretch: float, axis: Axis, low: int, high: int) -> int:
+        """The highest point strictly between low and high that should make `wanted` bytes at most.
+
+        Args:
+            wanted: bytes of the file.
+            stretch: by how much payloads were found to change more than forecasts, as a power.
+            axis: of the search.
+            low: a point below.
+            high: a point above.
+        """
+        room = max(wanted - (self.bytes - self.payload), 0) / self.payload
+        bits = self.forecast.bits(self.stream.setting) * room ** (1 / stretch)
         bottom = low + 1
         while high - bottom > 1:
             middle = (bottom + high) // 2
@@ -151,6 +166,7 @@ def fit_size(encoder: Encoder, axis: Axis, size: int, file_size: Callable[[Strea
     low, high = axis.low, axis.high
     point = _first_point(encoder.latents, size)
     best: Trial | None = None
+    last: Trial | None = None
     above = math.inf
     for number in range(MAX_TRIALS):
         trial = _try(encoder, axis.at(point), file_size)
@@ -160,12 +176,23 @@ def fit_size(encoder: Encoder, axis: Axis, size: int, file_size: Callable[[Strea
             high, above = point, trial.bytes
         if high - low <= 1 or (best and (best.bytes >= ACCEPT * size or above - best.bytes <= WORD_BYTES)):
             break
-        point = trial.solve(size * AIM, axis, low, high) if number < BISECT_FROM else (low + high) // 2
+        ahead = trial.solve(size * AIM, _stretch(last, trial), axis, low, high)
+        point = ahead if number < BISECT_FROM else (low + high) // 2
+        last = trial
     # Below the served rates the header has one more field, so that a tiny file is smallest at the end of these.
     best = best or _try(encoder, axis.at(RATE_MIN), file_size)
     if best.bytes > size:
         raise UsageError(f"{size} bytes are too few for this picture, even at the lowest quality")
     return best.stream
+
+
+def _stretch(last: Trial | None, now: Trial) -> float:
+    """How much faster the payload changed from one trial to the next than the forecast said."""
+    if last is None:
+        return 1.0
+    forecast = math.log(now.forecast.bits(last.stream.setting) / now.forecast.bits(now.stream.setting))
+    real = math.log(last.payload / now.payload)
+    return min(max(real / forecast, 0.5), 2.0) if abs(forecast) > LEAST_JUMP else 1.0
 
 
 def _first_point(latents: Latents, size: int) -> int:
