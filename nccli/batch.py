@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nccli.engine import Engine, WorkerDied, make_engine
 from nccli.errors import UsageError
 from nccli.files import STREAM
-from nccli.jobs import DecodeOptions, EncodeOptions, Job, Outcome, perform
+from nccli.jobs import Job, JobOptions, Listener, Outcome, perform
 from nccli.manifest import Manifest
 
 PICTURE_SUFFIXES = frozenset(
@@ -39,10 +38,7 @@ PICTURE_SUFFIXES = frozenset(
 
 NCC_SUFFIXES = frozenset({".ncc"})
 
-if TYPE_CHECKING:
-    from nccli.tiles import Progress
-
-Options = EncodeOptions | DecodeOptions
+Options = JobOptions
 Task = tuple[Job, Options]
 
 
@@ -122,7 +118,7 @@ def run(
     workers: int,
     skip_existing: bool,
     handle: Callable[[Job, Callable[[], Outcome]], None],
-    progress: Progress | None = None,
+    progress: Listener | None = None,
     engine: str = "local",
     manifest: Manifest | None = None,
 ) -> None:
@@ -193,7 +189,7 @@ def _perform(task: Task) -> Outcome:
     return perform(*task)
 
 
-def _here(job: Job, options: Options, progress: Progress | None, manifest: Manifest) -> Outcome:
+def _here(job: Job, options: Options, progress: Listener | None, manifest: Manifest) -> Outcome:
     outcome = perform(job, options, progress)
     manifest.end(outcome)
     return outcome

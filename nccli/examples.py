@@ -11,6 +11,9 @@ Examples:
   ncc encode *.jpg -j 2 --out-dir small       many at once
   ncc encode holiday -r --out-dir small --skip-existing
   cat photo.png | ncc encode - -o - > photo.ncc
+  ncc encode photo.png --roi mask.png --size 50000
+  ncc encode photo.png --roi "200,80,320,240" --roi-gain 100
+  ncc encode photo.png --roi-model seg --roi-background 28 --roi-out mask.png
 """
 
 DECODE_EXAMPLES = """
@@ -21,6 +24,26 @@ Examples:
   ncc decode photo.ncc --reference photo.png  reports PSNR and MS-SSIM
   ncc decode small -r --out-dir large --format webp
   cat photo.ncc | ncc decode - -o - | display
+"""
+
+REFINE_EXAMPLES = """
+\b
+Examples:
+  ncc refine photo.png                        writes photo.ncc, 500 steps
+  ncc refine photo.png --lambda 0.005 --preset best
+  ncc refine photo.png --size 50000 --time 120
+  ncc refine old.ncc --original photo.png -o new.ncc
+  ncc refine photo.png --roi mask.png --trace run.csv --plot run.svg
+  ncc refine photo.png --size 50000 --metric mse=1 --metric features=2
+"""
+
+ROI_EXAMPLES = """
+\b
+Examples:
+  ncc roi photo.png                           writes photo.roi.png
+  ncc roi photo.png -o mask.png --model saliency
+  ncc roi holiday -r --out-dir masks          for ncc encode holiday -r --roi masks
+  ncc roi photo.png -o mask.png --model onnx:network.onnx,mean=0.5
 """
 
 COMPLETION_EXAMPLES = """

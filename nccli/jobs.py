@@ -6,18 +6,28 @@ The heavy modules are imported inside, so that planning a batch costs nothing.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from nccli import files
 from nccli.container import DEFAULT_MAX_PIXELS, read_container
 from nccli.errors import ExitCode, NccError, UsageError
 from nccli.limits import check_memory
+from nccli.refinement.config import RefineOptions
+from nccli.roi.options import RoiOptions
 
 if TYPE_CHECKING:
     from nccli.codec import Report
     from nccli.picture import Picture
-    from nccli.tiles import Progress
+    from nccli.roi.field import Region
+    from nccli.search import Target
+
+
+class Listener(Protocol):
+    """Told how much of a job is done, 0 .. 1, and how it stands in words."""
+
+    def __call__(self, done: float, note: str = "") -> None:
+        """Hear it."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,15 @@ class Rate:
     size: int | None = None
     psnr: float | None = None
 
+    @property
+    def given(self) -> int:
+        """How many are set."""
+        values = (self.lmbda, self.quality, self.bpp, self.size, self.psnr)
+        return sum(value is not None for value in values)
+
     def check(self) -> None:
         """Raise UsageError if more than one is set."""
-        given = (self.lmbda, self.quality, self.bpp, self.size, self.psnr)
-        if sum(value is not None for value in given) > 1:
+        if self.given > 1:
             raise UsageError("give only one of --lambda, --quality, --bpp, --size, --psnr")
 
 
@@ -69,12 +84,14 @@ class EncodeOptions:
         model: catalogue name.
         measure: decode again and report PSNR and MS-SSIM.
         rate: what decides the rate.
+        roi: where the picture is to be better than elsewhere.
     """
 
     common: Common
     model: str
     measure: bool
     rate: Rate = Rate()
+    roi: RoiOptions = field(default_factory=RoiOptions)
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,36 @@ class DecodeOptions:
     common: Common
     format: str | None = None
     reference: str | None = None
+
+
+@dataclass(frozen=True)
+class RefineJobOptions:
+    """How to encode with refinement, or refine a file.
+
+    Attributes:
+        common: shared options.
+        model: catalogue name; files name their own.
+        measure: decode again and report PSNR and MS-SSIM.
+        rate: what decides the rate.
+        how: of the refinement.
+        original: path of the picture that an ncc file was made of.
+        mask: path of a picture that weights the pixels.
+        trace: path of a table of the run.
+        plot: path of a drawing of the run.
+    """
+
+    common: Common
+    model: str
+    measure: bool
+    rate: Rate = Rate()
+    how: RefineOptions = field(default_factory=RefineOptions)
+    original: str | None = None
+    mask: str | None = None
+    trace: str | None = None
+    plot: str | None = None
+
+
+JobOptions = EncodeOptions | DecodeOptions | RefineJobOptions
 
 
 @dataclass(frozen=True)
@@ -127,7 +174,7 @@ class Outcome:
     trace: str = ""
 
 
-def perform(job: Job, options: EncodeOptions | DecodeOptions, progress: Progress | None = None) -> Outcome:
+def perform(job: Job, options: JobOptions, progress: Listener | None = None) -> Outcome:
     """Do a job; a failure that ncc foresees is an outcome, not an exception."""
     if job.refused:
         return Outcome(job, error=job.refused, exit_code=ExitCode.USAGE)
@@ -135,44 +182,82 @@ def perform(job: Job, options: EncodeOptions | DecodeOptions, progress: Progress
         files.refuse_overwrite(job.output, options.common.force)
         if isinstance(options, EncodeOptions):
             return _encode(job, options, progress)
+        if isinstance(options, RefineJobOptions):
+            from nccli.refinement.job import refine
+
+            return refine(job, options, progress)
         return _decode(job, options, progress)
     except NccError as error:
         return Outcome(job, error=str(error), exit_code=error.exit_code, trace=traceback.format_exc())
 
 
-def _limit_threads(threads: int | None) -> None:
+def limit_threads(threads: int | None) -> None:
+    """Let torch use this many CPU threads; None for all cores."""
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
 
 
-def _encode(job: Job, options: EncodeOptions, progress: Progress | None) -> Outcome:
+def read_picture(source: str, operation: str, common: Common) -> Picture:
+    """Read what is to be coded, unless that would need too much memory."""
     from nccli import media
 
-    common = options.common
-    data = files.read_bytes(job.source)
+    data = files.read_bytes(source)
     if common.max_memory is not None:
-        height, width = media.picture_size(data, job.source)
-        check_memory("encode", height, width, 8, common.max_memory, job.source)
-    picture = _trim(media.read_picture(data, job.source, common.max_pixels), common)
-    check_memory("encode", picture.height, picture.width, picture.depth, common.max_memory, job.source)
-    del data
+        height, width = media.picture_size(data, source)
+        check_memory(operation, height, width, 8, common.max_memory, source)
+    picture = trim(media.read_picture(data, source, common.max_pixels), common)
+    check_memory(operation, picture.height, picture.width, picture.depth, common.max_memory, source)
+    return picture
+
+
+def target_of(rate: Rate, picture: Picture) -> Target:
+    """What a user's rate option means for a picture."""
     from nccli.api import make_target
+
+    pixels = picture.height * picture.width
+    return make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr)
+
+
+def region_for(
+    picture: Picture, roi: RoiOptions, source: str, common: Common
+) -> tuple[Region | None, tuple[str, ...]]:
+    """The region of interest of an input, and remarks about it."""
+    if not roi.wanted:
+        return None, ()
+    from nccli.roi.job import selection_for
+
+    selection = selection_for(picture, roi, source, common)
+    if selection is None:
+        return None, ()
+    return selection.region, () if selection.remark is None else (f"{source}: {selection.remark}",)
+
+
+def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outcome:
+    common = options.common
+    picture = read_picture(job.source, "encode", common)
     from nccli.codec import encode_picture
     from nccli.tiles import quiet
 
-    pixels, rate = picture.height * picture.width, options.rate
-    target = make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr)
-    _limit_threads(common.threads)
+    target = target_of(options.rate, picture)
+    limit_threads(common.threads)
+    region, remarks = region_for(picture, options.roi, job.source, common)
     encoded = encode_picture(
-        picture, target, options.model, common.device, options.measure, progress or quiet
+        picture,
+        target,
+        options.model,
+        common.device,
+        options.measure,
+        progress or quiet,
+        region,
+        background=options.roi.roi_background,
     )
     files.write_bytes(job.output, encoded.data, common.force)
-    return Outcome(job, encoded.report)
+    return Outcome(job, encoded.report, remarks)
 
 
-def _decode(job: Job, options: DecodeOptions, progress: Progress | None) -> Outcome:
+def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outcome:
     from nccli import media
 
     common = options.common
@@ -188,15 +273,15 @@ def _decode(job: Job, options: DecodeOptions, progress: Progress | None) -> Outc
     from nccli.codec import decode_bytes
     from nccli.tiles import quiet
 
-    _limit_threads(common.threads)
+    limit_threads(common.threads)
     decoded = decode_bytes(data, common.device, original, common.max_pixels, progress or quiet)
-    picture = _trim(decoded.picture, common)
+    picture = trim(decoded.picture, common)
     files.write_bytes(job.output, media.write_picture(picture, name), common.force)
     lost = tuple(f"{job.output}: {name} cannot hold {what}" for what in media.lost(picture, name))
     return Outcome(job, decoded.report, lost)
 
 
-def _trim(picture: Picture, common: Common) -> Picture:
+def trim(picture: Picture, common: Common) -> Picture:
     """The picture without what the user does not want."""
     from nccli.picture import Metadata, Picture
 

@@ -11,10 +11,10 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "g
 BASE_MEMORY = 700_000_000
 """Bytes: interpreter, torch, weights and the work on one tile."""
 
-PIXEL_BYTES = {"encode": 22, "decode": 12}
+PIXEL_BYTES = {"encode": 22, "decode": 12, "refine": 48}
 """Bytes per pixel of 8 bits; measured on a picture of 100 megapixels, see docs/guide.md."""
 
-DEEP_PIXEL_BYTES = {"encode": 42, "decode": 24}
+DEEP_PIXEL_BYTES = {"encode": 42, "decode": 24, "refine": 68}
 """The same for 16 bits per sample."""
 
 BAND_BYTES = 14_000

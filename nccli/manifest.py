@@ -14,16 +14,16 @@ from nccli.catalogue import find
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import UsageError
 from nccli.files import STREAM
-from nccli.jobs import DecodeOptions, EncodeOptions, Job, Outcome
+from nccli.jobs import DecodeOptions, Job, JobOptions, Outcome
 
 FAILURES = ".failed"
 """Goes between the name and the suffix of the manifest, for the file of failures."""
 
 
-def settings_of(options: EncodeOptions | DecodeOptions) -> str:
+def settings_of(options: JobOptions) -> str:
     """A short name for everything in the options that decides what is written."""
     common = replace(options.common, threads=None, force=False, device="auto", max_memory=None)
-    weights = find(options.model).sha256 if isinstance(options, EncodeOptions) else ""
+    weights = "" if isinstance(options, DecodeOptions) else find(options.model).sha256
     text = f"{replace(options, common=common)!r} {weights}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

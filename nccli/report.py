@@ -121,15 +121,15 @@ class Meter:
         self._bar: Any = None
         self._task: Any = None
 
-    def __call__(self, done: float) -> None:
-        """Note the progress of the current input, 0 .. 1."""
+    def __call__(self, done: float, note: str = "") -> None:
+        """Note the progress of the current input, 0 .. 1, and how it stands in words."""
         if not self._wanted or (self._bar is None and time.monotonic() - self._start < PATIENCE_SECONDS):
             return
         if self._bar is None:
             self._bar = self._make()
-            self._task = self._bar.add_task("pictures", total=self._inputs)
+            self._task = self._bar.add_task("", total=self._inputs)
             self._bar.start()
-        self._bar.update(self._task, completed=self._finished + min(done, 1.0))
+        self._bar.update(self._task, completed=self._finished + min(done, 1.0), description=note)
 
     @staticmethod
     def _make() -> Any:
@@ -139,10 +139,17 @@ class Meter:
             MofNCompleteColumn,
             Progress,
             TaskProgressColumn,
+            TextColumn,
             TimeRemainingColumn,
         )
 
-        columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            BarColumn(),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
         return Progress(*columns, console=Console(stderr=True), transient=True)
 
     def next(self) -> None:
@@ -162,16 +169,25 @@ def print_rows(rows: dict[str, Any], title: str) -> None:
     """A table on stderr; plain text, since rich takes long to load."""
     dim, plain = ("\033[2m", "\033[0m") if _colour() else ("", "")
     print(title, file=sys.stderr)
+    width = max(8, *(len(name) for name in rows))
     for name, value in rows.items():
         if name not in ("input", "status"):
-            print(f"  {dim}{name:<8}{plain} {_human(name, value)}", file=sys.stderr)
+            print(f"  {dim}{name:<{width}}{plain} {_human(name, value)}", file=sys.stderr)
 
 
 def _colour() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-UNITS = {"psnr": "dB", "bpp": "bits per pixel", "bytes": "bytes"}
+UNITS = {
+    "psnr": "dB",
+    "psnr_roi": "dB",
+    "psnr_background": "dB",
+    "roi_bytes": "bytes",
+    "mask_bytes": "bytes",
+    "bpp": "bits per pixel",
+    "bytes": "bytes",
+}
 
 
 def _human(name: str, value: object) -> str:
@@ -195,6 +211,7 @@ def outcome_rows(outcome: Outcome) -> dict[str, Any]:
     report = asdict(outcome.report)
     measured = ("width", "height", "bytes", "bpp", "psnr", "ms_ssim")
     rows |= {"status": "done"} | {name: report[name] for name in measured}
+    rows |= report["roi"] or {}
     rest = {"lambda": report["lmbda"], "model": report["model"], "device": report["device"]}
     return rows | rest | {"seconds": report["seconds"]}
 

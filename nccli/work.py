@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nccli import files
 from nccli.batch import Options, run
-from nccli.errors import UsageError
+from nccli.errors import ExitCode, UsageError
 from nccli.jobs import Job, Outcome
 from nccli.manifest import Manifest, settings_of
 from nccli.report import Meter, Printer, Total
@@ -81,6 +81,8 @@ def work(
             meter.next()
             total.add(outcome)
             printer.outcome(outcome, verb, alone)
+            if outcome.exit_code == ExitCode.INTERRUPTED:
+                raise KeyboardInterrupt
 
         manifest = _manifest(manner, options)
         run(jobs, options, manner.workers, manner.skip_existing, handle, meter, manner.engine, manifest)

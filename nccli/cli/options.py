@@ -45,7 +45,9 @@ def gathered(**kinds: type) -> Decorator:
     return decorate
 
 
-def _options(*decorators: Decorator) -> Decorator:
+def joined(*decorators: Decorator) -> Decorator:
+    """Several decorators as one, the first outermost."""
+
     def apply(command: Any) -> Any:
         for decorator in reversed(decorators):
             command = decorator(command)
@@ -71,7 +73,7 @@ engine_option = click.option(
     help="Where --jobs workers run: this machine's processes, or a Ray cluster (RAY_ADDRESS).",
 )
 
-input_options = _options(
+input_options = joined(
     click.argument("sources", metavar="IN...", nargs=-1, required=True, type=PATH),
     click.option("-o", "--output", metavar="OUT", type=PATH, help="Output of a single input, - for stdout."),
     click.option("--out-dir", metavar="DIR", type=PATH, help="Folder for the outputs. [default: beside IN]"),
@@ -92,12 +94,12 @@ input_options = _options(
 )
 """With `report_options` the fields of `work.Manner`."""
 
-report_options = _options(
+report_options = joined(
     _flag("--json", help="One JSON object per input on stdout."),
     _flag("--quiet", "-q", help="Print nothing but errors."),
 )
 
-rate_options = _options(
+rate_options = joined(
     click.option(
         "--lambda",
         "lmbda",
@@ -125,7 +127,7 @@ model_option = click.option(
     help="See `ncc models`. [env: NCC_MODEL]",
 )
 
-common_options = _options(
+common_options = joined(
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),

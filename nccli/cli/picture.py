@@ -15,9 +15,12 @@ from nccli.cli.options import (
     rate_options,
     report_options,
 )
+from nccli.cli.roi import check_roi, roi_options
 from nccli.errors import UsageError
 from nccli.examples import DECODE_EXAMPLES, ENCODE_EXAMPLES
-from nccli.jobs import Common, DecodeOptions, EncodeOptions, Rate
+from nccli.jobs import Common, DecodeOptions, EncodeOptions, Rate, RefineJobOptions
+from nccli.refinement.config import PRESETS, preset
+from nccli.roi.options import RoiOptions
 from nccli.work import Manner, work
 
 FORMAT_NAMES = ("png", "ppm", "jpg", "webp", "tiff", "avif", "bmp")
@@ -26,31 +29,48 @@ FORMAT_NAMES = ("png", "ppm", "jpg", "webp", "tiff", "avif", "bmp")
 @click.command(epilog=ENCODE_EXAMPLES)
 @input_options
 @rate_options
+@roi_options
 @model_option
 @click.option(
     "--measure/--no-measure",
     default=None,
     help="Report PSNR and MS-SSIM. [default: for a single input, and with --json]",
 )
+@click.option(
+    "--refine",
+    "refine_steps",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=PRESETS["default"].steps,
+    metavar="[STEPS]",
+    help="Spend time on a smaller file, see `ncc refine`. [default with no number: 500 steps]",
+)
 @common_options
 @report_options
-@gathered(manner=Manner, rate=Rate, common=Common)
+@gathered(manner=Manner, rate=Rate, roi=RoiOptions, common=Common)
 @click.pass_obj
 def encode(
     trace: bool,
     sources: tuple[str, ...],
     manner: Manner,
     rate: Rate,
+    roi: RoiOptions,
     model: str,
     measure: bool | None,
+    refine_steps: int | None,
     common: Common,
 ) -> None:
     """Compress pictures: files, folders, patterns, or - for stdin."""
     rate.check()
     todo = plan(sources, manner.output, manner.out_dir, manner.recursive, PICTURE_SUFFIXES, ".ncc")
+    check_roi(roi, len(todo))
     if measure is None:
         measure = manner.json or (len(todo) == 1 and not manner.quiet)
-    work(todo, EncodeOptions(common, model, measure, rate), manner, "encoded", trace, attempt)
+    if refine_steps is not None:
+        how = preset("default", steps=refine_steps)
+        work(todo, RefineJobOptions(common, model, measure, rate, how), manner, "refined", trace, attempt)
+        return
+    work(todo, EncodeOptions(common, model, measure, rate, roi), manner, "encoded", trace, attempt)
 
 
 @click.command(epilog=DECODE_EXAMPLES)

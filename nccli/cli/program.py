@@ -15,6 +15,8 @@ from nccli.cli.completion import completion
 from nccli.cli.failures import attempt
 from nccli.cli.inspect import info, models
 from nccli.cli.picture import decode, encode
+from nccli.cli.refine import refine
+from nccli.cli.roi import roi
 from nccli.engine.local import leave
 from nccli.report import Printer
 from nccli.work import Failure
@@ -28,7 +30,7 @@ def _version() -> str:
 
 
 @click.group(
-    commands=[encode, decode, bench, info, models, completion],
+    commands=[encode, decode, refine, bench, roi, info, models, completion],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(_version(), prog_name="ncc")

@@ -60,10 +60,11 @@ class Distortion:
 
     def squared(self, fitted: Tensor) -> Tensor:
         """Mean squared error on the scale of 8 bits, each pixel weighted by its importance."""
-        error = (fitted - self.x).square()
+        error: Tensor = (fitted - self.x).square()
         if self.importance is not None:
             error = error * self.importance
-        return error.mean() * PEAK_SQUARED
+        scaled: Tensor = torch.mean(error) * PEAK_SQUARED
+        return scaled
 
     def perceptual(self, fitted: Tensor) -> Tensor:
         """Weighted sum of the other metrics."""

@@ -1,0 +1,168 @@
+"""`ncc refine`, and the refinement options of `ncc encode`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from nccli.batch import PICTURE_SUFFIXES, plan
+from nccli.cli.failures import attempt
+from nccli.cli.options import (
+    PATH,
+    Decorator,
+    common_options,
+    gathered,
+    input_options,
+    joined,
+    model_option,
+    rate_options,
+    report_options,
+)
+from nccli.errors import UsageError
+from nccli.examples import REFINE_EXAMPLES
+from nccli.jobs import Common, Rate, RefineJobOptions
+from nccli.refinement.config import PRESETS, Method, RefineOptions, parse_metrics, preset
+from nccli.work import Manner, work
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The options of a refinement as a user gives them; None for what the preset says."""
+
+    preset: str
+    steps: int | None
+    seconds: float | None
+    method: str | None
+    classes: int | None
+    a: float | None
+    r: float | None
+    n: float | None
+    lr: float | None
+    tau_max: float | None
+    tau_rate: float | None
+    seed: int | None
+    step_z: str
+    naive: bool
+    base_lambda: float | None
+    metrics: tuple[str, ...]
+    lpips_weights: str | None
+
+    def options(self) -> RefineOptions:
+        """What they amount to."""
+        return preset(
+            self.preset,
+            steps=self.steps,
+            seconds=self.seconds,
+            method=None if self.method is None else Method(self.method),
+            classes=self.classes,
+            a=self.a,
+            r=self.r,
+            n=self.n,
+            lr=self.lr,
+            tau_max=self.tau_max,
+            tau_rate=self.tau_rate,
+            seed=self.seed,
+            search_step_z=self.step_z == "search",
+            naive=self.naive,
+            base_lambda=self.base_lambda,
+            metrics=parse_metrics(self.metrics),
+            lpips_weights=self.lpips_weights,
+        )
+
+
+tuning_options: Decorator = joined(
+    click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        default="default",
+        show_default=True,
+        help="100, 500 or 2000 steps and what goes with them.",
+    ),
+    click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps."),
+    click.option("--time", "seconds", type=POSITIVE, metavar="SECONDS", help="Finish in this time instead."),
+    click.option(
+        "--method",
+        type=click.Choice([method.value for method in Method]),
+        help="Stand-in for rounding. [default: ssl]",
+    ),
+    click.option("--classes", type=click.IntRange(2, 3), help="Neighbours that are mixed. [default: 2]"),
+    click.option("--a", type=POSITIVE, help="Slope of ssl. [default: 4/3; 1.4 with three classes]"),
+    click.option("--r", type=POSITIVE, help="Reach of three classes, 0 .. 1."),
+    click.option("--n", type=POSITIVE, help="Power of three classes."),
+    click.option("--lr", type=POSITIVE, help="Learning rate, quantiser steps per optimiser step."),
+    click.option("--tau-max", type=POSITIVE, help="Highest temperature. [default: 1; atanh 0.5]"),
+    click.option("--tau-rate", type=float, help="Temperature exp(-C t). [default: ends at 0.15]"),
+    click.option("--seed", type=int, help="Of the random roundings. [default: 0]"),
+    click.option(
+        "--step-z",
+        type=click.Choice(["search", "fixed"]),
+        default="search",
+        show_default=True,
+        help="Try all steps of z, or keep the model's.",
+    ),
+    click.option("--naive", is_flag=True, help="Leave all steps alone, for comparison."),
+    click.option(
+        "--base-lambda", type=POSITIVE, help="Keep the rate point of this lambda; steps make up for it."
+    ),
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="NAME=WEIGHT",
+        help="mse, ms-ssim, lpips or features; may be repeated. [default: mse=1]",
+    ),
+    click.option(
+        "--lpips-weights", type=PATH, metavar="FILE", help="Backbone of lpips, torchvision's AlexNet."
+    ),
+)
+"""The fields of `Tuning`."""
+
+
+@click.command(epilog=REFINE_EXAMPLES)
+@input_options
+@rate_options
+@tuning_options
+@click.option(
+    "--original", metavar="IMG", type=PATH, help="Refine the ncc file IN, which was made of this picture."
+)
+@click.option(
+    "--roi", "mask", metavar="MASK", type=PATH, help="Picture that weights the error of every pixel."
+)
+@click.option("--trace", metavar="FILE.csv", type=click.Path(), help="Write a table of the run.")
+@click.option("--plot", metavar="FILE", type=click.Path(), help="Draw the run, .png or .svg.")
+@model_option
+@common_options
+@report_options
+@gathered(manner=Manner, rate=Rate, tuning=Tuning, common=Common)
+@click.pass_obj
+def refine(
+    show_trace: bool,
+    sources: tuple[str, ...],
+    manner: Manner,
+    rate: Rate,
+    tuning: Tuning,
+    common: Common,
+    model: str,
+    original: str | None,
+    mask: str | None,
+    trace: str | None,
+    plot: str | None,
+) -> None:
+    """Encode pictures and spend time on making the files smaller at equal quality.
+
+    Or take the latents of an ncc file and its --original as the start. Ctrl-C writes the best so far.
+    The result is never worse than the plain encode in bpp + lambda * 255^2 * MSE.
+    """
+    rate.check()
+    how = tuning.options()
+    wanted = frozenset({".ncc"}) if original else PICTURE_SUFFIXES
+    todo = plan(sources, manner.output, manner.out_dir, manner.recursive, wanted, ".ncc")
+    if len(todo) > 1 and any((original, mask, trace, plot)):
+        raise UsageError("--original, --roi, --trace and --plot take a single input")
+    if plot and not plot.lower().endswith((".png", ".svg")):
+        raise UsageError(f"plots are .png or .svg, not {plot}")
+    options = RefineJobOptions(common, model, True, rate, how, original, mask, trace, plot)
+    work(todo, options, manner, "refined", show_trace, attempt)

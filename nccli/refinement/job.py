@@ -1,0 +1,87 @@
+"""One input of `ncc refine`, one output: read, refine, write."""
+
+from __future__ import annotations
+
+from nccli import files
+from nccli.container import read_container
+from nccli.errors import ExitCode
+from nccli.jobs import (
+    Job,
+    Listener,
+    Outcome,
+    RefineJobOptions,
+    limit_threads,
+    read_picture,
+    target_of,
+)
+from nccli.limits import check_memory
+from nccli.media import check_size
+from nccli.picture import Picture
+from nccli.refinement.api import Refined, refine_file, refine_picture
+from nccli.refinement.distortion import Importance
+from nccli.refinement.mask import read_importance
+from nccli.refinement.plot import draw
+from nccli.refinement.trace import Moment, Observer, ignore, to_csv
+
+NCC_SUFFIX = ".ncc"
+
+
+def refine(job: Job, options: RefineJobOptions, progress: Listener | None) -> Outcome:
+    """Do a job; interrupted, it still writes the best so far."""
+    common = options.common
+    _refuse_overwrites(options)
+    limit_threads(common.threads)
+    observer = _observer(progress)
+    refined = _refine(job, options, observer)
+    files.write_bytes(job.output, refined.data, common.force)
+    if options.trace:
+        files.write_bytes(options.trace, to_csv(refined.rows).encode(), common.force)
+    if options.plot:
+        files.write_bytes(options.plot, draw(refined.rows, options.plot), common.force)
+    remarks = () if refined.improved else (f"{job.source}: nothing better was found; the start was kept",)
+    code = ExitCode.INTERRUPTED if refined.interrupted else ExitCode.OK
+    return Outcome(job, refined.report, remarks, exit_code=code)
+
+
+def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> Refined:
+    common, rate = options.common, options.rate
+    if options.original is None:
+        picture = read_picture(job.source, "refine", common)
+        target = target_of(rate, picture)
+        mask = _mask(options, picture)
+        return refine_picture(
+            picture, target, options.how, options.model, common.device, options.measure, None, mask, observer
+        )
+    data = files.read_bytes(job.source)
+    header = read_container(data).header
+    check_size(header.width, header.height, job.source, common.max_pixels)
+    check_memory("refine", header.height, header.width, header.depth, common.max_memory, job.source)
+    picture = read_picture(options.original, "refine", common)
+    wanted = target_of(rate, picture) if rate.given else None
+    mask = _mask(options, picture)
+    return refine_file(data, picture, wanted, options.how, common.device, options.measure, mask, observer)
+
+
+def _mask(options: RefineJobOptions, picture: Picture) -> Importance | None:
+    return None if options.mask is None else read_importance(options.mask, picture.height, picture.width)
+
+
+def _refuse_overwrites(options: RefineJobOptions) -> None:
+    """Better now than after an hour."""
+    for path in (options.trace, options.plot):
+        if path:
+            files.refuse_overwrite(path, options.common.force)
+
+
+def _observer(progress: Listener | None) -> Observer:
+    if progress is None:
+        return ignore
+
+    def tell(moment: Moment) -> None:
+        progress(
+            moment.fraction,
+            f"step {moment.step}, {moment.bpp:.4f} bpp, {moment.psnr:.2f} dB, "
+            f"objective {moment.objective:.4f}, {moment.seconds_left:.0f} s left",
+        )
+
+    return tell
