@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from nccli.deep import PNG_SIGNATURE
 from nccli.errors import FormatError
 from nccli.picture import Pixels
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, OverflowError, zlib.error)
 """What Pillow raises on damaged data."""

@@ -1,29 +1,36 @@
-"""Pictures of 16 bits per sample, which Pillow cannot hold in colour: PNG, TIFF and PPM."""
+"""Pictures of 16 bits per sample, which Pillow cannot hold in colour: PNG, TIFF and PPM.
+
+Samples are read and PNG is written by FFmpeg, TIFF is written by tifffile, since FFmpeg's has no tags.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from nccli.errors import MediaError
 from nccli.picture import Metadata, Picture, Pixels
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNM_HEADER = re.compile(rb"P[56](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s")
-PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+PNG_HEADER_BYTES = 33
+"""Signature and first chunk, before any other."""
+
+PNG_FORMATS = {1: "gray16be", 2: "ya16be", 3: "rgb48be", 4: "rgba64be"}
 STRIP_ROWS = 256
 COMPRESSION = 4
 """zlib level: most of level 6's saving in half its time."""
 
-BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339
+BITS_PER_SAMPLE, SAMPLE_FORMAT, XMP_TAG = 258, 339, 700
 """TIFF tags."""
+
+TIFF_BYTES = 1
+"""TIFF's type of bytes."""
 
 
 def is_deep(data: bytes, image: Image.Image) -> bool:
@@ -83,40 +90,38 @@ def png_metadata(metadata: Metadata) -> bytes:
 
 
 def write_png(picture: Picture) -> bytes:
-    """A 16-bit PNG."""
+    """A 16-bit PNG.
+
+    Raises:
+        MediaError: the picture is too large for the library.
+    """
+    import av
+
     channels = picture.pixels.shape[2] + (picture.alpha is not None)
-    header = picture.width.to_bytes(4, "big") + picture.height.to_bytes(4, "big")
-    out = bytearray(PNG_SIGNATURE)
-    out += _chunk(b"IHDR", header + bytes([16, PNG_COLOUR_TYPES[channels], 0, 0, 0]))
-    out += png_metadata(picture.metadata)
-    deflate = zlib.compressobj(COMPRESSION)
-    above = np.zeros((1, picture.width * channels * 2), np.uint8)
-    for strip in _strips(picture):
-        rows = strip.astype(">u2").reshape(len(strip), -1).view(np.uint8)
-        out += _chunk(b"IDAT", deflate.compress(_paeth(rows, above, channels * 2).tobytes()))
-        above = rows[-1:]
-    out += _chunk(b"IDAT", deflate.flush())
-    return bytes(out + _chunk(b"IEND", b""))
+    codec: Any = av.CodecContext.create("png", "w")
+    codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, PNG_FORMATS[channels]
+    codec.time_base = codec.sample_aspect_ratio = Fraction(1, 1)
+    codec.thread_count = 1
+    codec.options = {"pred": "paeth", "compression_level": str(COMPRESSION)}
+    try:
+        frame = av.VideoFrame(picture.width, picture.height, PNG_FORMATS[channels])
+        _fill(frame, picture)
+        packets = [*codec.encode(frame), *codec.encode(None)]
+    except (OSError, ValueError, MemoryError, av.FFmpegError) as error:
+        raise MediaError(f"cannot write this picture as a 16-bit png: {error}") from error
+    whole = b"".join(bytes(packet) for packet in packets)
+    return whole[:PNG_HEADER_BYTES] + png_metadata(picture.metadata) + whole[PNG_HEADER_BYTES:]
 
 
-def _strips(picture: Picture) -> Iterator[Pixels]:
+def _fill(frame: Any, picture: Picture) -> None:
+    """Copy all samples, big-endian, a few rows at a time."""
+    rows = np.frombuffer(frame.planes[0], np.uint8).reshape(picture.height, -1)
     for top in range(0, picture.height, STRIP_ROWS):
-        rows = slice(top, top + STRIP_ROWS)
-        alpha = None if picture.alpha is None else picture.alpha[rows]
-        part = Picture(picture.pixels[rows], alpha).array()
-        yield part.reshape(*part.shape[:2], -1)
-
-
-def _paeth(rows: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """PNG's filter 4: each byte less the nearest of left, up and up-left to left + up - up-left."""
-    up = np.concatenate((above, rows[:-1])).astype(np.int16)
-    left, corner = (np.pad(part, ((0, 0), (step, 0)))[:, :-step].astype(np.int16) for part in (rows, up))
-    guess = left + up - corner
-    to_left, to_up, to_corner = (np.abs(guess - part) for part in (left, up, corner))
-    nearest = np.where(to_up <= to_corner, up, corner)
-    nearest = np.where((to_left <= to_up) & (to_left <= to_corner), left, nearest)
-    filtered = (rows - nearest).astype(np.uint8)
-    return np.concatenate((np.full((len(rows), 1), 4, np.uint8), filtered), axis=1)
+        part = slice(top, top + STRIP_ROWS)
+        alpha = None if picture.alpha is None else picture.alpha[part]
+        samples = Picture(picture.pixels[part], alpha).array().astype(">u2")
+        packed = samples.reshape(len(samples), -1).view(np.uint8)
+        rows[part, : packed.shape[1]] = packed
 
 
 def write_ppm(picture: Picture) -> bytes:
@@ -127,52 +132,28 @@ def write_ppm(picture: Picture) -> bytes:
     )
 
 
-def write_tiff(picture: Picture) -> bytes:
-    """A 16-bit TIFF in one strip: deflate, horizontal differences.
+def write_tiff(picture: Picture) -> memoryview:
+    """A 16-bit TIFF: deflate, horizontal differences.
 
     Gray with alpha becomes colour, since few programs read the two-channel form.
     """
+    import tifffile
+
     if picture.gray and picture.alpha is not None:
         picture = Picture(picture.pixels.repeat(3, axis=2), picture.alpha, picture.metadata)
-    samples = np.concatenate(list(_strips(picture)))
-    samples[:, 1:] -= samples[:, :-1].copy()
-    strip = zlib.compress(samples.astype("<u2").tobytes(), COMPRESSION)
-    channels, metadata = samples.shape[2], picture.metadata
-    tags: list[tuple[int, int, bytes]] = [
-        (256, 4, picture.width.to_bytes(4, "little")),
-        (257, 4, picture.height.to_bytes(4, "little")),
-        (BITS_PER_SAMPLE, 3, b"\x10\0" * channels),
-        (259, 3, b"\x08\0"),
-        (262, 3, b"\1\0" if picture.gray else b"\2\0"),
-        (273, 4, (8).to_bytes(4, "little")),
-        (277, 3, bytes([channels, 0])),
-        (278, 4, picture.height.to_bytes(4, "little")),
-        (279, 4, len(strip).to_bytes(4, "little")),
-        (317, 3, b"\2\0"),
-    ]
-    if picture.alpha is not None:
-        tags.append((338, 3, b"\2\0"))
-    if metadata.xmp:
-        tags.append((700, 1, metadata.xmp))
-    if metadata.icc:
-        tags.append((34675, 7, metadata.icc))
-    return _tiff_file(strip, tags)
-
-
-def _tiff_file(strip: bytes, tags: list[tuple[int, int, bytes]]) -> bytes:
-    """Header, strip, values that do not fit an entry, directory. tags: (tag, type, value bytes)."""
-    sizes = {1: 1, 3: 2, 4: 4, 7: 1}
-    out = bytearray(b"II*\0\0\0\0\0" + strip)
-    directory = len(tags).to_bytes(2, "little")
-    for tag, kind, value in tags:
-        stored = value.ljust(4, b"\0")
-        if len(value) > 4:
-            out += bytes(len(out) % 2)
-            stored = len(out).to_bytes(4, "little")
-            out += value
-        count = len(value) // sizes[kind]
-        directory += tag.to_bytes(2, "little") + kind.to_bytes(2, "little")
-        directory += count.to_bytes(4, "little") + stored
-    out += bytes(len(out) % 2)
-    out[4:8] = len(out).to_bytes(4, "little")
-    return bytes(out + directory + bytes(4))
+    xmp = picture.metadata.xmp
+    out = io.BytesIO()
+    tifffile.imwrite(
+        out,
+        picture.array(),
+        photometric="minisblack" if picture.gray else "rgb",
+        extrasamples=[] if picture.alpha is None else ["unassalpha"],
+        compression="adobe_deflate",
+        compressionargs={"level": COMPRESSION},
+        predictor=True,
+        metadata=None,
+        software=False,
+        iccprofile=picture.metadata.icc,
+        extratags=[(XMP_TAG, TIFF_BYTES, len(xmp), xmp, True)] if xmp else [],
+    )
+    return out.getbuffer()
