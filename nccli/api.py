@@ -12,10 +12,13 @@ from nccli.container import DEFAULT_MAX_PIXELS
 from nccli.errors import UsageError
 from nccli.picture import Picture, Pixels, drop_opaque
 from nccli.rate import DEFAULT_QUALITY, quality_to_lambda
+from nccli.roi.options import RoiOptions
 from nccli.search import Target
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from nccli.roi.field import Region
 
 RATE_OPTIONS = "lmbda, quality, bpp, size and psnr"
 
@@ -103,6 +106,22 @@ def _from_floats(array: np.ndarray[Any, Any], depth: int) -> Pixels:
     return samples
 
 
+def region_of(picture: Picture, roi: Any, options: RoiOptions) -> Region | None:
+    """The region of interest that the arguments of `encode` ask for."""
+    if roi is None:
+        options.check()
+        if not options.wanted:
+            return None
+    elif options.roi_model is not None:
+        raise UsageError("give either roi or roi_model")
+    from nccli.roi.choose import mask_from, selected
+    from nccli.roi.models import make_mask
+
+    if options.roi_model is not None:
+        return selected(make_mask(options.roi_model, picture), picture, options).region
+    return selected(mask_from(roi, picture.height, picture.width), picture, options).region
+
+
 def encode(
     image: Any,
     *,
@@ -115,6 +134,12 @@ def encode(
     device: str = "auto",
     depth: int | None = None,
     measure: bool = False,
+    roi: Any = None,
+    roi_model: str | None = None,
+    roi_gain: float | None = None,
+    roi_background: float | None = None,
+    roi_feather: float | None = None,
+    roi_resize: bool = False,
 ) -> Encoded:
     """Encode an image; give at most one of the rate options.
 
@@ -124,11 +149,18 @@ def encode(
         quality: 0 .. 100, log-linear in lambda. [default: 50]
         bpp: at most this many bits per pixel.
         size: at most this many bytes.
-        psnr: at least this PSNR in dB.
+        psnr: at least this PSNR in dB; with a region of interest, inside it.
         model: name in the catalogue.
         device: `auto`, `cpu` or `cuda`.
         depth: bits per sample that floats are stored with, 8 or 16. [default: 8]
         measure: report PSNR and MS-SSIM, at the cost of decoding.
+        roi: where to be better than elsewhere: a mask (PIL image, array or tensor, white, 1 or 255 for
+            important), boxes as "x,y,w,h;..." or [(x, y, w, h), ...], or the path of a mask picture.
+        roi_model: what makes the mask instead: "seg", "saliency", or others of `ncc roi --help`.
+        roi_gain: errors inside count this many times as much as outside. [default: 30]
+        roi_background: at least this PSNR outside in dB, instead of a gain.
+        roi_feather: pixels over which quality falls off outside. [default: 32]
+        roi_resize: stretch a mask of another aspect.
 
     Raises:
         UsageError: the image or the request makes no sense.
@@ -136,7 +168,9 @@ def encode(
     """
     picture = to_picture(image, depth)
     target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr)
-    return encode_picture(picture, target, model, device, measure)
+    wanted = RoiOptions(None, roi_model, roi_gain, roi_background, roi_feather, roi_resize)
+    region = region_of(picture, roi, wanted)
+    return encode_picture(picture, target, model, device, measure, region=region, background=roi_background)
 
 
 def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:

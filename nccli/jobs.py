@@ -119,6 +119,7 @@ class RefineJobOptions:
         measure: decode again and report PSNR and MS-SSIM.
         rate: what decides the rate.
         how: of the refinement.
+        roi: where the picture is to be better than elsewhere.
         original: path of the picture that an ncc file was made of.
         mask: path of a picture that weights the pixels.
         trace: path of a table of the run.
@@ -134,6 +135,7 @@ class RefineJobOptions:
     mask: str | None = None
     trace: str | None = None
     plot: str | None = None
+    roi: RoiOptions = field(default_factory=RoiOptions)
 
 
 JobOptions = EncodeOptions | DecodeOptions | RefineJobOptions

@@ -67,8 +67,11 @@ def encode(
     if measure is None:
         measure = manner.json or (len(todo) == 1 and not manner.quiet)
     if refine_steps is not None:
+        if roi.roi_background is not None:
+            raise UsageError("--refine goes with --roi-gain, not with --roi-background")
         how = preset("default", steps=refine_steps)
-        work(todo, RefineJobOptions(common, model, measure, rate, how), manner, "refined", trace, attempt)
+        options = RefineJobOptions(common, model, measure, rate, how, roi=roi)
+        work(todo, options, manner, "refined", trace, attempt)
         return
     work(todo, EncodeOptions(common, model, measure, rate, roi), manner, "encoded", trace, attempt)
 

@@ -12,6 +12,7 @@ from nccli.jobs import (
     RefineJobOptions,
     limit_threads,
     read_picture,
+    region_for,
     target_of,
 )
 from nccli.limits import check_memory
@@ -22,6 +23,7 @@ from nccli.refinement.distortion import Importance
 from nccli.refinement.mask import read_importance
 from nccli.refinement.plot import draw
 from nccli.refinement.trace import Moment, Observer, ignore, to_csv
+from nccli.roi.field import Region
 
 NCC_SUFFIX = ".ncc"
 
@@ -48,9 +50,18 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> Refined:
     if options.original is None:
         picture = read_picture(job.source, "refine", common)
         target = target_of(rate, picture)
-        mask = _mask(options, picture)
+        region, _ = region_for(picture, options.roi, job.source, common)
+        mask = _mask(options, picture) if region is None else _weights(region, picture)
         return refine_picture(
-            picture, target, options.how, options.model, common.device, options.measure, None, mask, observer
+            picture,
+            target,
+            options.how,
+            options.model,
+            common.device,
+            options.measure,
+            region,
+            mask,
+            observer,
         )
     data = files.read_bytes(job.source)
     header = read_container(data).header
@@ -64,6 +75,11 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> Refined:
 
 def _mask(options: RefineJobOptions, picture: Picture) -> Importance | None:
     return None if options.mask is None else read_importance(options.mask, picture.height, picture.width)
+
+
+def _weights(region: Region, picture: Picture) -> Importance:
+    """What every pixel's error counts, as the region's steps have it."""
+    return region.weights(picture.height, picture.width)
 
 
 def _refuse_overwrites(options: RefineJobOptions) -> None:

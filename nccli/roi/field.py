@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nccli.model import LATENT_STRIDE
 from nccli.quantize import STEP_UNIT
 from nccli.rate import FIRST_ANCHOR, RATE_UNIT
 
@@ -66,6 +67,12 @@ class Region:
         side = 1 << self.cell_log2
         chosen: NDArray[np.bool_] = 2 * self.levels.astype(np.int64) >= self.top
         return chosen.repeat(side, 0).repeat(side, 1)[:height, :width]
+
+    def weights(self, height: int, width: int) -> NDArray[np.float32]:
+        """What the error of every pixel counts, 1 where importance is full: (height, width) of pixels."""
+        grid = -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
+        each = np.exp2(self.drops(*grid) / -RATE_UNIT).astype(np.float32)
+        return each.repeat(LATENT_STRIDE, 0)[:height].repeat(LATENT_STRIDE, 1)[:, :width]
 
     def drops(self, height: int, width: int) -> Integers:
         """Rate points below the picture's at every latent position, (height, width)."""
