@@ -25,6 +25,7 @@ from nccli.roi.field import STEP_PER_RATE
 from nccli.weights import table_tensors
 from nccli.zoo.names import ZooModel
 from nccli.zoo.network import NEIGHBOURS, ZOO_LIMIT, ZOO_WEIGHT_LIMIT, ZooConfig, ZooNetwork
+from nccli.zoo.source import builder_of, renamed
 from nccli.zoo.tables import Bottleneck, gaussian_tables, prior_tables
 
 TRANSFORMS = ("g_a", "g_s", "h_a")
@@ -69,12 +70,9 @@ def build(model: ZooModel, state: dict[str, Tensor]) -> Any:
     Raises:
         ModelError: they are not of this architecture.
     """
-    import compressai.models
-    from compressai.zoo.pretrained import load_pretrained
-
-    builder = getattr(compressai.models, model.architecture.builder)
+    builder = builder_of(model.architecture)
     try:
-        return builder.from_state_dict(load_pretrained(state)).eval()
+        return builder.from_state_dict(renamed(state)).eval()
     except (KeyError, RuntimeError, ValueError, IndexError) as error:
         raise ModelError(f"{model.checkpoint} is no network of {model.architecture.name}") from error
 

@@ -1,5 +1,4 @@
-"""Converted networks -> models ready to code. Needs CompressAI for its transforms, imported here alone
-and in `convert`."""
+"""Converted networks -> models ready to code; the transforms are CompressAI's modules."""
 
 from __future__ import annotations
 
@@ -24,6 +23,7 @@ from nccli.weights import (
     read_tensors,
 )
 from nccli.zoo.network import ZOO_LIMIT, IntegerLogScale, IntegerShift, ZooConfig, ZooNetwork
+from nccli.zoo.source import builder_of
 
 MAX_CHANNELS = 1024
 """More is no network of the zoo."""
@@ -77,9 +77,7 @@ def load_zoo(path: Path, entry: Entry, device: torch.device) -> ImageWeights:
 
 def _transforms(config: ZooConfig) -> Any:
     """CompressAI's network, for its transforms."""
-    import compressai.models
-
-    builder = getattr(compressai.models, config.family.builder)
+    builder = builder_of(config.family)
     return builder(config.N) if config.family.residual else builder(config.N, config.M)
 
 

@@ -132,7 +132,7 @@ class ZooModel:
     @property
     def about(self) -> str:
         """One line for people."""
-        return f"{self.architecture.name} of CompressAI, lambda {self.lmbda:g}"
+        return f"CompressAI, lambda {self.lmbda:g}"
 
 
 @lru_cache(maxsize=1)
