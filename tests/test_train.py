@@ -21,7 +21,7 @@ from nccli.metrics import psnr
 from nccli.tiles import Shape, analyse, reconstruct
 from nccli.train import data
 from nccli.train.export import load_average, publish
-from nccli.train.loop import Plan, Trainer, batches, train
+from nccli.train.loop import VALIDATION, Plan, Trainer, batches, train
 from nccli.train.loss import Rates, forward
 from nccli.weights import ImageWeights, load_file
 from tests.support import Pixels, run_python, setting_of
@@ -152,8 +152,12 @@ def test_klt_start_is_a_good_transform_coder(tiles: Tensor) -> None:
     trainer.start(tiles)
     rows = trainer.validate(tiles[2:6])
     assert trainer.validate(tiles[:1]) == trainer.validate(tiles[:1])
+    *rows, regional = rows
     best = rows[-1]
-    assert best["lmbda"] == 0.06
+    assert best["lmbda"] == regional["lmbda"] == 0.06
+    assert regional["drop"] == 4
+    assert regional["bpp"] < 0.6 * best["bpp"]
+    assert regional["loss"] < 0.6 * best["loss"]
     assert best["psnr"] > 30
     assert best["bpp"] < 4
     assert [r["psnr"] for r in rows] == sorted(r["psnr"] for r in rows)
@@ -275,7 +279,7 @@ def test_a_run_from_start_to_end(tiles: Tensor, tmp_path: Path) -> None:
     assert row["images"] == 2 * row["step"]
     assert row["seconds"] >= 0.6
     assert math.isfinite(row["train_loss"])
-    assert len(row["validation"]) == 3
+    assert len(row["validation"]) == len(VALIDATION)
     resumed = Trainer(plan, CPU)
     resumed.load(tmp_path / "checkpoint.safetensors", restart=False)
     assert resumed.progress.step == row["step"]

@@ -113,8 +113,8 @@ class Trainer:
         """Part of the budget that is used up."""
         return self.progress.seconds / (self.plan.minutes * 60)
 
-    def step(self, x: Tensor) -> float:
-        """One optimiser step on x (b, 3, h, w); returns the loss."""
+    def step(self, x: Tensor) -> Tensor:
+        """One optimiser step on x (b, 3, h, w); returns the loss, without waiting for it."""
         rates = self._random_rates(x)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate() * group["scale"]
@@ -126,7 +126,7 @@ class Trainer:
         self.progress.step += 1
         self.progress.images += len(x)
         self._update_average()
-        return loss.item()
+        return loss.detach()
 
     def _random_rates(self, x: Tensor) -> Rates:
         rates = Rates.uniform(random_log2_lambda(len(x), self.device))
@@ -214,7 +214,7 @@ def train(trainer: Trainer, tiles: Tensor, held: Tensor, out: Path, save_minutes
     plan, progress = trainer.plan, trainer.progress
     torch.manual_seed(plan.seed + progress.step)
     last_clock = last_save = time.monotonic()
-    last_step, losses = progress.step, list[float]()
+    last_step, losses = progress.step, list[Tensor]()
     for x in batches(tiles, plan, plan.seed + progress.step):
         losses.append(trainer.step(x))
         clock = time.monotonic()
@@ -227,7 +227,7 @@ def train(trainer: Trainer, tiles: Tensor, held: Tensor, out: Path, save_minutes
             row = asdict(progress) | {
                 "steps_per_second": speed,
                 "learning_rate": trainer.learning_rate(),
-                "train_loss": sum(losses) / len(losses),
+                "train_loss": float(torch.stack(losses).mean()),
                 "validation": trainer.validate(held),
             }
             with (out / "log.jsonl").open("a") as log:
