@@ -57,6 +57,8 @@ def plan(
 ) -> list[Job]:
     """The jobs for what a user asked for.
 
+    Inputs that differ only in their suffix, such as a.png and a.jpg, keep it: a.png.ncc, a.jpg.ncc.
+
     Args:
         sources: files, folders, patterns, or `-`.
         output: the one output, for one input.
@@ -77,16 +79,24 @@ def plan(
         if len(found) > 1:
             raise UsageError(f"{len(found)} inputs cannot share the output {output}; use --out-dir")
         return [Job(str(found[0][0]), output)]
+    targets = [source if source == STREAM else _base(source, relative, out_dir) for source, relative in found]
+    sharing: dict[str, set[str]] = {}
+    for target in targets:
+        sharing.setdefault(default_output(target, suffix), set()).add(Path(target).name)
     jobs: list[Job] = []
     taken: dict[str, str] = {}
-    for path, relative in found:
-        target = default_output(path, suffix)
-        if out_dir and path != STREAM:
-            target = str(Path(out_dir, relative).with_suffix(suffix))
-        other = taken.setdefault(target, path)
-        refused = None if other == path else f"{path} and {other} would both be written to {target}"
-        jobs.append(Job(path, target, refused))
+    for (source, _), target in zip(found, targets, strict=True):
+        short = default_output(target, suffix)
+        output = short if len(sharing[short]) == 1 else target + suffix
+        other = taken.setdefault(output, source)
+        refused = None if other == source else f"{source} and {other} would both be written to {output}"
+        jobs.append(Job(source, output, refused))
     return list(dict.fromkeys(jobs))
+
+
+def _base(source: str, relative: Path, out_dir: str | None) -> str:
+    """Where an output goes, with the input's suffix still on."""
+    return str(Path(out_dir, relative) if out_dir else Path(source))
 
 
 def _expand(source: str, recursive: bool, wanted: frozenset[str]) -> list[tuple[str, Path]]:

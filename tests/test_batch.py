@@ -76,9 +76,19 @@ def test_requests_that_make_no_sense(folder: Path, monkeypatch: pytest.MonkeyPat
 def test_two_inputs_never_share_an_output(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "in" / "a.jpg").write_bytes(b"")
-    jobs = plan(("in/a.png", "in/a.jpg"), None, None, False, PICTURE_SUFFIXES, ".ncc")
+    (folder / "in" / "deep" / "a.png").write_bytes(b"")
+    both = [("in/a.jpg", "in/a.jpg.ncc"), ("in/a.png", "in/a.png.ncc")]
+    assert planned("in")[:2] == both
+    assert planned("in/a.png", "in/b.PNG", "in/a.jpg") == [both[1], ("in/b.PNG", "in/b.ncc"), both[0]]
+    assert planned("in/deep/a.png", "in/a.jpg") == [
+        ("in/deep/a.png", "in/deep/a.ncc"),
+        ("in/a.jpg", "in/a.ncc"),
+    ]
+    jobs = plan(("in/a.png", "in/deep/a.png"), None, "o", False, PICTURE_SUFFIXES, ".ncc")
     assert jobs[0].refused is None
-    assert jobs[1].refused == "in/a.jpg and in/a.png would both be written to in/a.ncc"
+    assert jobs[1].refused == "in/deep/a.png and in/a.png would both be written to o/a.ncc"
+    back = plan(("o/a.jpg.ncc", "o/a.png.ncc"), None, None, False, NCC_SUFFIXES, ".png")
+    assert [job.output for job in back] == ["o/a.jpg.png", "o/a.png.png"]
 
 
 def test_a_batch_goes_on_after_failures(folder: Path) -> None:
