@@ -64,7 +64,7 @@ CODECS = (
         "lambda",
         LAMBDAS,
         "nccli",
-        "nccli.refine",
+        "nccli.refinement",
         (("model", DEFAULT_MODEL), ("refine", "default")),
     ),
     Codec(

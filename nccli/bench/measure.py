@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nccli import files
 from nccli.bench import memory
 from nccli.bench.codecs import Codec
 from nccli.bench.coder import Coder, Frames, open_coder
-from nccli.bench.frames import load, load_mask, shown
+from nccli.bench.frames import load, shown
+from nccli.bench.referee import compare
 from nccli.bench.rows import Row
 from nccli.errors import MediaError
-from nccli.metrics import IDENTICAL_PSNR, ms_ssim, psnr
 
 T = TypeVar("T")
 
@@ -74,7 +71,7 @@ def measure(task: Task) -> Row:
     peak = memory.peak()
     if x_hat.shape != x.shape:
         raise MediaError(f"{task.image}: {x.shape} came back as {x_hat.shape}")
-    inside, outside = _regions(task, x, x_hat)
+    quality = compare(x, x_hat, task.metrics, task.mask)
     if task.picture:
         files.write_bytes(task.picture, shown(x_hat), force=True)
     count, height, width = x.shape[:3]
@@ -87,11 +84,11 @@ def measure(task: Task) -> Row:
         frames=count,
         bytes=len(data),
         bpp=len(data) * 8 / (count * height * width),
-        psnr=_mean([psnr(a, b) for a, b in zip(x, x_hat, strict=True)]) or 0.0,
-        ms_ssim=_structure(x, x_hat) if "ms-ssim" in task.metrics else None,
-        lpips=_perceptual(x, x_hat) if "lpips" in task.metrics else None,
-        psnr_roi=inside,
-        psnr_rest=outside,
+        psnr=quality.psnr,
+        ms_ssim=quality.ms_ssim,
+        lpips=quality.lpips,
+        psnr_roi=quality.psnr_roi,
+        psnr_rest=quality.psnr_rest,
         encode_s=encode_s,
         decode_s=decode_s,
         peak_mb=peak / 1e6,
@@ -121,47 +118,3 @@ def _timed(call: Callable[[], T], repeat: int) -> tuple[T, float]:
         result = call()
         times.append(time.perf_counter() - start)
     return result, statistics.median(times)
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _structure(x: Frames, x_hat: Frames) -> float | None:
-    found = [ms_ssim(a, b) for a, b in zip(x, x_hat, strict=True)]
-    return _mean([value for value in found if value is not None])
-
-
-def _regions(task: Task, x: Frames, x_hat: Frames) -> tuple[float | None, float | None]:
-    """PSNR inside and outside the mask."""
-    if task.mask is None:
-        return None, None
-    mask = load_mask(task.mask, *x.shape[1:3])
-    return _psnr_where(x, x_hat, mask), _psnr_where(x, x_hat, ~mask)
-
-
-def _psnr_where(x: Frames, x_hat: Frames, where: NDArray[np.bool_]) -> float | None:
-    if not where.any():
-        return None
-    error = float(np.mean((x[:, where].astype(np.float64) - x_hat[:, where]) ** 2))
-    return IDENTICAL_PSNR if error == 0 else float(10 * np.log10(255**2 / error))
-
-
-@lru_cache(maxsize=1)
-def _lpips() -> Callable[[Frames, Frames], float]:
-    """LPIPS with AlexNet. Source: Zhang et al. 2018, the authors' package."""
-    import lpips
-    import torch
-
-    network = lpips.LPIPS(net="alex", verbose=False).eval()
-
-    def distance(a: Frames, b: Frames) -> float:
-        planes = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (a, b)]
-        with torch.inference_mode():
-            return float(network(*planes))
-
-    return distance
-
-
-def _perceptual(x: Frames, x_hat: Frames) -> float | None:
-    return _mean([_lpips()(a, b) for a, b in zip(x, x_hat, strict=True)])

@@ -19,12 +19,21 @@ class OwnCoder:
     Attributes:
         model: catalogue name.
         device: where the networks run.
+        effort: preset of the refinement; None for none.
     """
 
     model: str
     device: str
+    effort: str | None
 
     def encode(self, frames: Frames, setting: float) -> bytes:
+        if self.effort is not None:
+            from nccli.refinement.api import refine
+
+            pixels = frames[0]
+            return refine(
+                pixels, lmbda=setting, options=self.effort, model=self.model, device=self.device
+            ).data
         return encode_pixels(frames[0], Target(lmbda=setting), self.model, self.device, measure=False).data
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Frames:
@@ -36,4 +45,4 @@ def make(codec: Codec, threads: int, device: str) -> OwnCoder:
     import torch
 
     torch.set_num_threads(threads)
-    return OwnCoder(codec.option("model"), device)
+    return OwnCoder(codec.option("model"), device, dict(codec.config).get("refine"))

@@ -74,7 +74,7 @@ class LocalEngine:
 
     def _pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            self.workers, get_context("spawn"), _start_worker, (thread_variables(self.threads),)
+            self.workers, get_context("spawn"), start_worker, (thread_variables(self.threads),)
         )
 
     def _fill(
@@ -111,7 +111,7 @@ def _died() -> NoReturn:
     raise WorkerDied
 
 
-def _start_worker(environment: dict[str, str]) -> None:
+def start_worker(environment: dict[str, str]) -> None:
     """Leave Ctrl-C to the parent, clean up when told to stop, and do not outlive the parent."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -20,10 +20,10 @@ function ticks(low, high, count) {
 }
 
 /** 1, 2 and 5 times powers of ten between low and high. */
-function logTicks(low, high) {
+function logTicks(low, high, few) {
   const found = [];
   for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
-    for (const m of [1, 2, 5]) {
+    for (const m of few ? [1] : [1, 2, 5]) {
       const v = m * Math.pow(10, p);
       if (v >= low * 0.999 && v <= high * 1.001) found.push(+v.toPrecision(6));
     }
@@ -65,12 +65,13 @@ function chart(host, series, frame) {
   const inside = node("g", { "clip-path": `url(#${clip})` });
   for (const one of series) draw(inside, one, sx, sy);
   svg.append(inside);
-  for (const one of series) labels(svg, one, sx, sy, box);
+  const taken = [];
+  for (const one of series) label(svg, one, sx, sy, box, taken);
   host.replaceChildren(svg);
 }
 
 function axes(svg, frame, box, sx, sy, narrow) {
-  const across = frame.logX ? logTicks(...frame.x) : ticks(...frame.x, narrow ? 4 : 8);
+  const across = frame.logX ? logTicks(...frame.x, narrow && frame.x[1] / frame.x[0] > 100) : ticks(...frame.x, narrow ? 4 : 8);
   for (const v of across) {
     svg.append(node("line", { class: "grid", x1: sx(v), x2: sx(v), y1: box.top, y2: box.bottom }));
     svg.append(node("text", { x: sx(v), y: box.bottom + 17, "text-anchor": "middle" }, v));
@@ -100,12 +101,17 @@ function draw(group, one, sx, sy) {
   }
 }
 
-function labels(svg, one, sx, sy, box) {
+/** A name beside a point, moved up or down until it covers no other. */
+function label(svg, one, sx, sy, box, taken) {
   if (!one.label || !one.points.length) return;
-  const p = one.points[one.points.length - 1];
+  const p = one.points[one.points.length - 1], long = one.label.length * 7;
   const right = sx(p.x) > (box.left + box.right) / 2;
+  const from = right ? sx(p.x) - 9 - long : sx(p.x) + 9;
+  const free = (y) => taken.every((t) => Math.abs(t.y - y) > 13 || t.from > from + long || t.from + t.long < from);
+  const y = [0, -14, 14, -28, 28, -42].map((shift) => sy(p.y) + 4 + shift).find(free) ?? sy(p.y) + 4;
+  taken.push({ from, long, y });
   svg.append(node("text", {
-    class: "name", x: sx(p.x) + (right ? -9 : 9), y: sy(p.y) + 4, "text-anchor": right ? "end" : "start",
+    class: "name", x: sx(p.x) + (right ? -9 : 9), y, "text-anchor": right ? "end" : "start",
   }, one.label));
 }
 
