@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nccli.catalogue import DEFAULT_MODEL
+from nccli.catalogue import DEFAULT_MODEL, own_lambda
 from nccli.codec import Decoded, Encoded, decode_bytes, encode_picture
 from nccli.container import DEFAULT_MAX_PIXELS
 from nccli.errors import UsageError
@@ -30,8 +30,11 @@ def make_target(
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
+    model: str = DEFAULT_MODEL,
 ) -> Target:
     """One rate option -> the target it stands for, in a picture of this many pixels.
+
+    With none, a network that was trained for one rate is used at that.
 
     Raises:
         UsageError: more than one is given, or a value is out of range.
@@ -48,6 +51,9 @@ def make_target(
         return Target(size=wanted)
     if lmbda is not None:
         return Target(lmbda=lmbda)
+    own = own_lambda(model)
+    if quality is None and own is not None:
+        return Target(lmbda=own)
     quality = DEFAULT_QUALITY if quality is None else quality
     if not 0 <= quality <= 100:
         raise UsageError(f"quality {quality:g} is outside 0 .. 100")
@@ -167,7 +173,7 @@ def encode(
         ModelError: the model is missing.
     """
     picture = to_picture(image, depth)
-    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr)
+    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr, model)
     wanted = RoiOptions(None, roi_model, roi_gain, roi_background, roi_feather, roi_resize)
     region = region_of(picture, roi, wanted)
     return encode_picture(picture, target, model, device, measure, region=region, background=roi_background)

@@ -214,12 +214,12 @@ def read_picture(source: str, operation: str, common: Common) -> Picture:
     return picture
 
 
-def target_of(rate: Rate, picture: Picture) -> Target:
-    """What a user's rate option means for a picture."""
+def target_of(rate: Rate, picture: Picture, model: str) -> Target:
+    """What a user's rate option, or none, means for a picture and a model."""
     from nccli.api import make_target
 
     pixels = picture.height * picture.width
-    return make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr)
+    return make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr, model)
 
 
 def region_for(
@@ -242,7 +242,7 @@ def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outc
     from nccli.codec import encode_picture
     from nccli.tiles import quiet
 
-    target = target_of(options.rate, picture)
+    target = target_of(options.rate, picture, options.model)
     limit_threads(common.threads)
     region, remarks = region_for(picture, options.roi, job.source, common)
     encoded = encode_picture(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nccli.catalogue import own_lambda
 from nccli.coding import Setting
 from nccli.container import STEP_Y_LIMIT
 from nccli.encoding import Encoder, Latents, Stream, default_step_z
@@ -76,6 +77,7 @@ def code_to_target(
     if target.psnr is not None:
         return reach_psnr(encoder, axis, target.psnr, lambda stream: render(stream.y_hat, stream.setting))
     lmbda = target.lmbda or 0.0
-    if not LAMBDA_MIN <= lmbda <= LAMBDA_MAX:
-        raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {LAMBDA_MAX}")
+    highest = max(LAMBDA_MAX, own_lambda(weights.entry.name) or LAMBDA_MAX)
+    if not LAMBDA_MIN <= lmbda <= highest:
+        raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {highest}")
     return encoder.send(axis.at(lambda_to_rate(lmbda)))

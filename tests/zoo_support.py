@@ -52,7 +52,7 @@ def make_net(model: ZooModel, pixels: Pixels, seed: int = 1) -> Any:
     builder = builder_of(model.architecture)
     net = (builder(N) if model.architecture.residual else builder(N, M)).eval().requires_grad_(False)
     x = batch(pixels)
-    last = [m for m in net.g_a.modules() if isinstance(m, torch.nn.Conv2d)][-1]
+    last = [m for m in net.g_a.children() if isinstance(m, torch.nn.Conv2d)][-1]
     _scale(last, 4 / float(net.g_a(x).std()))
     y = net.g_a(x)
     _scale(net.h_a[-1], 3 / float(net.h_a(y.abs() if model.architecture.zero_means else y).std()))

@@ -179,7 +179,7 @@ def refine(
     chosen = preset(options) if isinstance(options, str) else options
     picture = to_picture(image)
     given = any(v is not None for v in (lmbda, quality, bpp, size, psnr))
-    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr)
+    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr, model)
     if file is not None:
         wanted = target if given else None
         return refine_file(file, picture, wanted, chosen, device, measure, importance, observer)

@@ -49,7 +49,7 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> Refined:
     common, rate = options.common, options.rate
     if options.original is None:
         picture = read_picture(job.source, "refine", common)
-        target = target_of(rate, picture)
+        target = target_of(rate, picture, options.model)
         region, _ = region_for(picture, options.roi, job.source, common)
         mask = _mask(options, picture) if region is None else _weights(region, picture)
         return refine_picture(
@@ -68,7 +68,7 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> Refined:
     check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("refine", header.height, header.width, header.depth, common.max_memory, job.source)
     picture = read_picture(options.original, "refine", common)
-    wanted = target_of(rate, picture) if rate.given else None
+    wanted = target_of(rate, picture, options.model) if rate.given else None
     mask = _mask(options, picture)
     return refine_file(data, picture, wanted, options.how, common.device, options.measure, mask, observer)
 
