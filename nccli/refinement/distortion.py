@@ -54,17 +54,15 @@ class Distortion:
 
     def rounded(self, x_hat: Tensor) -> Tensor:
         """As a decoder would store it."""
-        peak = 2**self.depth - 1
-        stored: Tensor = (self.fit(x_hat) * peak).round().clamp(0, peak)
-        return stored / peak
+        peak = (1 << self.depth) - 1
+        return (self.fit(x_hat) * peak).round().clamp(0, peak) / peak
 
     def squared(self, fitted: Tensor) -> Tensor:
         """Mean squared error on the scale of 8 bits, each pixel weighted by its importance."""
-        error: Tensor = (fitted - self.x).square()
+        error = (fitted - self.x).square()
         if self.importance is not None:
             error = error * self.importance
-        scaled: Tensor = torch.mean(error) * PEAK_SQUARED
-        return scaled
+        return error.mean() * PEAK_SQUARED
 
     def perceptual(self, fitted: Tensor) -> Tensor:
         """Weighted sum of the other metrics."""
