@@ -20,6 +20,7 @@ from nccli.report import Meter, Printer
 from nccli.work import Failure
 
 if TYPE_CHECKING:
+    from nccli.bench.published import Published
     from nccli.bench.runner import Measured, Plan
     from nccli.bench.summary import Missing, Summary
 
@@ -128,12 +129,13 @@ def bench(
 
     plan = _plan(sources, Path(folder), what, how, codecs)
     check_folder(plan.folder, resume, force)
+    published = _published(what)
     watcher = Watcher(printer)
     measured = measure_all(plan, resume, attempt, watcher)
     watcher.meter.__exit__()
     if not measured.rows:
         raise SystemExit(measured.exit_code)
-    summary = _write(plan, what, measured, absent)
+    summary = _write(plan, what.method, measured, absent, published)
     if not quiet:
         from nccli.bench.table import as_text
 
@@ -225,17 +227,27 @@ def _plan(sources: tuple[str, ...], folder: Path, what: What, how: How, codecs: 
     )
 
 
-def _write(plan: Plan, what: What, measured: Measured, absent: tuple[Missing, ...]) -> Summary:
+def _published(what: What) -> tuple[Published, ...]:
+    from nccli.bench.published import read_published
+
+    return tuple(curve for path in what.published for curve in read_published(Path(path)))
+
+
+def _write(
+    plan: Plan,
+    method: str,
+    measured: Measured,
+    absent: tuple[Missing, ...],
+    published: tuple[Published, ...],
+) -> Summary:
     """All files of the results."""
     from nccli.bench.page import make_page
     from nccli.bench.plots import make_plots
-    from nccli.bench.published import read_published
     from nccli.bench.rows import write_rows
     from nccli.bench.runner import RESULTS, TIMINGS
     from nccli.bench.summary import summarise
 
-    published = [curve for path in what.published for curve in read_published(Path(path))]
-    summary = summarise(plan, measured, absent, published, what.method)
+    summary = summarise(plan, measured, absent, published, method)
     made = {RESULTS: write_rows(measured.rows), "summary.json": summary.json(), **make_plots(summary)}
     if measured.timings:
         made[TIMINGS] = write_rows(measured.timings)
