@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from nccli import deep
+from nccli import avif, deep
 from nccli.container import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE
 from nccli.errors import MediaError, UsageError
 from nccli.files import STREAM
@@ -49,7 +49,11 @@ SAVE_OPTIONS: dict[str, dict[str, int | bool | str]] = {
 
 ALPHA_FORMATS = ("png", "webp", "tiff", "avif")
 METADATA_FORMATS = ("png", "jpg", "webp", "tiff", "avif")
-DEEP_WRITERS = {"png": deep.write_png, "ppm": deep.write_ppm, "tiff": deep.write_tiff}
+DEEP_WRITERS: dict[str, Callable[[Picture], bytes | memoryview]] = {
+    "png": deep.write_png,
+    "ppm": deep.write_ppm,
+    "tiff": deep.write_tiff,
+}
 JPEG_BLOCK = 65500
 """Most that a JPEG holds of EXIF or of XMP."""
 
@@ -126,15 +130,22 @@ def read_picture(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -
     """
     with _opened(data, name) as image:
         check_size(image.width, image.height, name, max_pixels)
-        if deep.is_deep(data, image):
-            orientation = orientation_of(image)
-            with _own_limit():
-                image.load()
-            samples = deep.read_deep(data, name)
-            return _assemble(samples, orientation, metadata_of(image))
+        orientation = orientation_of(image)
         with _own_limit():
             image.load()
+        samples = _deep_samples(data, image, name)
+        if samples is not None:
+            return _assemble(samples, orientation, metadata_of(image))
         return picture_of(image, name)
+
+
+def _deep_samples(data: bytes, image: Image.Image, name: str) -> Pixels | None:
+    """The samples of a picture that has more bits than Pillow gives it; None for any other."""
+    if deep.is_deep(data, image):
+        return deep.read_deep(data, name)
+    if image.format == "AVIF" and avif.is_deep(data):
+        return avif.read(data, name, *image.size, alpha="A" in image.mode)
+    return None
 
 
 def picture_of(image: Image.Image, name: str = "the picture") -> Picture:

@@ -3,17 +3,18 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from nccli import deep, media
+from nccli import avif, deep, media
 from nccli.errors import MediaError, UsageError
 from nccli.metadata import ORIENTATION, upright_exif
 from nccli.picture import Metadata, Picture, change_depth, eight_bit
-from tests.support import Pixels
+from tests.support import ROOT, Pixels
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -187,6 +188,54 @@ def test_sixteen_bit_ppm(odd: Pixels, channels: int) -> None:
 def test_ten_bit_ppm_reaches_white() -> None:
     data = b"P6\n# a comment\n2 1\n1023\n" + np.array([[1023] * 3, [0] * 3], ">u2").tobytes()
     assert media.read_picture(data, "a").pixels.tolist() == [[[65535] * 3, [0] * 3]]
+
+
+def ten_bits(height: int, width: int) -> Pixels:
+    """(h, w, 4) with all 10 bits in use."""
+    row, column = np.mgrid[:height, :width]
+    planes = (row * 97 + column * 31, row * 13 + column * 59, row * column, row * 41 + column)
+    return (np.stack(planes, axis=2) % 1024).astype(np.uint16)
+
+
+def test_lossless_ten_bit_avif_with_alpha() -> None:
+    """The file was made by `avifenc --lossless --depth 10` from a PNG of these samples."""
+    data = (ROOT / "tests" / "pictures" / "ten-bit-alpha.avif").read_bytes()
+    expected = np.rint(ten_bits(17, 23) * (65535 / 1023)).astype(np.uint16)
+    read = media.read_picture(data, "a").array()
+    assert read.dtype == np.uint16
+    assert np.abs(read.astype(int) - expected).max() <= 1
+
+
+def ten_bit_avif(x: Pixels) -> bytes:
+    """4:2:0, lossy."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="avif") as target:
+        stream = target.add_stream("libsvtav1", rate=1)
+        stream.height, stream.width, stream.pix_fmt = *x.shape[:2], "yuv420p10le"
+        stream.options = {"crf": "5", "preset": "12"}
+        stream.codec_context.colorspace, stream.codec_context.color_range = 1, 2
+        frame = av.VideoFrame.from_ndarray(x.astype(np.uint16) * 257, format="rgb48le")
+        frame = frame.reformat(format="yuv420p10le", dst_colorspace="ITU709", dst_color_range="JPEG")
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            target.mux(packet)
+    return out.getvalue()
+
+
+def test_lossy_ten_bit_avif(photo: Pixels) -> None:
+    data = ten_bit_avif(photo)
+    read = media.read_picture(data, "a").pixels
+    assert read.dtype == np.uint16
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.abs(read / 257 - np.asarray(image)).mean() < 1
+    assert np.abs(read / 257 - photo).mean() < 2
+    with pytest.raises(MediaError):
+        media.read_picture(data[: len(data) // 2], "a")
+
+
+def test_avif_layouts_that_are_not_understood_are_read_with_eight_bits(photo: Pixels) -> None:
+    data = ten_bit_avif(photo)
+    assert avif.read(data, "a", 10, 10, alpha=False) is None
+    assert avif.read(data, "a", 256, 192, alpha=True) is None
 
 
 def test_float_tiff_becomes_sixteen_bit_gray(small: Pixels) -> None:
