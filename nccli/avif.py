@@ -89,7 +89,8 @@ def _planes(frame: Any) -> list[NDArray[np.uint16]]:
 def _scaled(plane: NDArray[np.uint16], frame: Any) -> NDArray[np.uint16]:
     """A full-range plane, stretched to 16 bits."""
     peak = 2 ** int(frame.format.components[0].bits) - 1
-    return ((plane.astype(np.uint32) * WHITE + peak // 2) // peak).astype(np.uint16)
+    scaled = (plane.astype(np.uint32) * WHITE + peak // 2) // peak
+    return np.asarray(scaled, np.uint16)
 
 
 def _colours(frame: Any) -> Pixels | None:
