@@ -89,7 +89,19 @@ def test_only_the_command_to_fetch_downloads() -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted", ["container", "rate", "catalogue", "errors", "files", "zoo.names", "zoo.cache", "zoo.fetch"]
+    "wanted",
+    [
+        "container",
+        "rate",
+        "catalogue",
+        "errors",
+        "files",
+        "zoo.names",
+        "zoo.cache",
+        "zoo.fetch",
+        "engine.local",
+        "bench.codecs",
+    ],
 )
 def test_modules_of_the_standard_library_only(wanted: str) -> None:
     result = loaded(f"nccli.{wanted}")

@@ -7,17 +7,20 @@ What is written to a file never comes from here: symbols are chosen again from t
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from nccli.layers import Activation, IntegerActivation, IntegerConv2d
-from nccli.model import EntropyNetwork
+from nccli.model import ParameterNetwork
 from nccli.quantize import LATENT_BITS
+from nccli.zoo.network import IntegerLogScale, IntegerShift
+
+N = TypeVar("N", bound=ParameterNetwork)
 
 
-def float_network(network: EntropyNetwork) -> EntropyNetwork:
+def float_network(network: N) -> N:
     """A float32 copy of an integer network, without gradients of its own."""
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
@@ -25,7 +28,9 @@ def float_network(network: EntropyNetwork) -> EntropyNetwork:
             if isinstance(child, IntegerConv2d):
                 setattr(parent, name, _float_conv(child))
             elif isinstance(child, IntegerActivation):
-                setattr(parent, name, Activation())
+                setattr(parent, name, Activation(child.slope))
+            elif isinstance(child, IntegerShift | IntegerLogScale):
+                setattr(parent, name, child.relaxed())
     return network.eval().requires_grad_(False)
 
 

@@ -18,12 +18,13 @@ from nccli.coding import Grid, Setting, log2_steps
 from nccli.encoding import Latents
 from nccli.entropy import IntArray
 from nccli.errors import UsageError
-from nccli.model import EntropyNetwork, first_pass_mask, neighbours
+from nccli.model import EntropyNetwork, ParameterNetwork, first_pass_mask, neighbours
 from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE, STEP_UNIT, STEP_Z_CHOICES, anchor_weights
 from nccli.rate import FIRST_ANCHOR, RATE_UNIT
 from nccli.refinement.cost import CostTable
 from nccli.refinement.network import float_network
 from nccli.weights import ImageWeights
+from nccli.zoo.network import ZooNetwork
 
 CODED = 0.5
 """Table row, before rounding, from which a symbol is coded at all."""
@@ -37,19 +38,13 @@ class Engine:
     """What all pictures of one model share: the float network and the cost tables."""
 
     weights: ImageWeights
-    network: EntropyNetwork
+    network: ParameterNetwork
     y_costs: CostTable
     z_costs: tuple[CostTable, ...]
 
     @classmethod
     def of(cls, weights: ImageWeights) -> Engine:
-        """The engine of a loaded model.
-
-        Raises:
-            UsageError: its coding schedule is not the one that refinement knows.
-        """
-        if not isinstance(weights.network, EntropyNetwork):
-            raise UsageError(f"pictures of model {weights.entry.name} cannot be refined")
+        """The engine of a loaded model."""
         channels, device = weights.config.hyper_channels, weights.device
         rows = [range(i * channels, (i + 1) * channels) for i in range(len(STEP_Z_CHOICES))]
         return cls(
@@ -77,7 +72,8 @@ class Variables:
     """What is optimised.
 
     Attributes:
-        y: latents of each pass, (M, n), in steps of the starting setting.
+        y: latents of each pass, (M, n), in steps of the starting setting; a zoo network's are all in the
+            first.
         z: hyper-latents in their steps.
         step_y: log2 of the factor on all steps of y, octaves.
     """
@@ -94,13 +90,16 @@ class Problem:
         weights = engine.weights
         self.engine, self.grid, self.setting = engine, grid, setting
         device = weights.device
-        even = first_pass_mask(grid.height, grid.width, device).flatten()
-        self.places = (even.nonzero()[:, 0], (~even).nonzero()[:, 0])
+        first = first_pass_mask(grid.height, grid.width, device).flatten()
+        if isinstance(engine.network, ZooNetwork):
+            first = torch.ones_like(first)
+        self.places = (first.nonzero()[:, 0], (~first).nonzero()[:, 0])
         self._order = torch.argsort(torch.cat(self.places))
         local, beyond = (_plane(p, grid) for p in _planes(setting, grid))
         still = Setting(setting.rate, 0, setting.step_z)
         chosen = [places.cpu().numpy() for places in self.places]
-        octaves = [log2_steps(weights, still, local[p], beyond[p]) / STEP_UNIT for p in chosen]
+        whole = log2_steps(weights, still, local, beyond) / STEP_UNIT
+        octaves = [whole[:, p] for p in chosen]
         self.log2_steps = tuple(torch.from_numpy(o).to(device, torch.float32) for o in octaves)
         self.steps = tuple(torch.exp2(log2) for log2 in self.log2_steps)
         above = torch.from_numpy((local - FIRST_ANCHOR) / RATE_UNIT).to(device, torch.float32)
@@ -141,6 +140,10 @@ class Problem:
     def code_latents(self, variables: Variables, features: Tensor, rounding: Rounding) -> Soft:
         """Code y softly, pass by pass."""
         network, grid = self.engine.network, self.grid
+        if isinstance(network, ZooNetwork):
+            return self._code_zoo(network, variables, features, rounding)
+        if not isinstance(network, EntropyNetwork):
+            raise UsageError(f"pictures of model {self.engine.weights.entry.name} cannot be refined")
         inputs = [features[None, :, None, p] for p in self.places]
         output = network.first(inputs[0], self.rates[0])
         bits_first, first = self._code_pass(variables, 0, output, rounding)
@@ -151,6 +154,23 @@ class Problem:
         output = network.second(inputs[1], self.rates[1], around)
         bits_second, second = self._code_pass(variables, 1, output, rounding)
         return Soft(bits_first + bits_second, self._joined(first, second))
+
+    def _code_zoo(
+        self, network: ZooNetwork, variables: Variables, features: Tensor, rounding: Rounding
+    ) -> Soft:
+        """All positions at once. A context sees soft latents that lie on the lattice as if their own
+        context were the unrounded ones; the decoder's differ from these by less than a step."""
+        shape = (1, -1, self.grid.height, self.grid.width)
+        planes = features.view(shape)
+        context = self._joined(*(y * s for y, s in zip(variables.y, self.steps, strict=True)))
+        if network.context is not None:
+            with torch.no_grad():
+                output = network.dense(planes, context).flatten(2)[:, :, None]
+            _, soft = self._code_pass(variables, 0, output, rounding)
+            context = soft.view(shape)
+        output = network.dense(planes, context).flatten(2)[:, :, None]
+        bits, first = self._code_pass(variables, 0, output, rounding)
+        return Soft(bits, self._joined(first, variables.y[1] * self.steps[1]))
 
     def _code_pass(
         self, variables: Variables, number: int, output: Tensor, rounding: Rounding
