@@ -2,7 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
 
-.PHONY: check format lint types test fast
+KODAK ?= kodak
+
+.PHONY: check format lint types test fast bench results
 
 check: lint types test
 
@@ -22,3 +24,12 @@ test:
 
 fast:
 	$(RUN)/python -m pytest -m "not slow"
+
+# Measure what is not measured yet; KODAK is the folder of the 24 pictures.
+bench:
+	$(RUN)/ncc bench $(KODAK) -o docs/results/kodak --resume --pictures 0 \
+		--published docs/results/peers/kodak.tsv
+
+# README's table, from docs/results.
+results:
+	$(RUN)/python docs/make_results.py

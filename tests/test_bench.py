@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +45,8 @@ def test_rows_survive_writing(tmp_path: Path) -> None:
 def test_codecs_have_distinct_names() -> None:
     assert len({codec.name for codec in CODECS}) == len(CODECS)
     assert find_codec("ncc:s").option("model") == "s"
-    assert find_codec("zoo:mbt2018-mean").option("network") == "mbt2018-mean"
-    for name in ("gif", "ncc:none"):
+    assert find_codec("zoo:mbt2018-mean").title == "mbt2018-mean"
+    for name in ("gif", "ncc:none", "zoo:none"):
         with pytest.raises(NccError):
             find_codec(name)
     absent = Codec("x", "X", "still", "q", (1.0,), "nowhere", "nowhere_at_all")
@@ -164,6 +168,55 @@ def test_a_run_and_its_resumption(place: Path) -> None:
     assert run_ncc(*COMMAND, "-o", "half", "--resume", cwd=place).returncode == 0
     assert steady(place / "half") == steady(place / "whole")
     assert len(steady(place / "half")) == 14
+
+
+@pytest.mark.slow
+def test_killed_half_way(place: Path) -> None:
+    for number in range(6):
+        Image.open(place / "in/a.png").rotate(9 * number).save(place / f"in/r{number}.png")
+    assert run_ncc(*COMMAND, "-o", "whole", "--pictures", "0", cwd=place).returncode == 0
+    command = [sys.executable, "-m", "nccli", *COMMAND, "-o", "killed", "--pictures", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.DEVNULL)
+    manifest, deadline = place / "killed/manifest.jsonl", time.monotonic() + 90
+    while time.monotonic() < deadline and not (manifest.exists() and manifest.read_text().count("\n") > 9):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (place / "killed/results.tsv").exists()
+    done = run_ncc(*COMMAND, "-o", "killed", "--pictures", "0", "--resume", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert steady(place / "killed") == steady(place / "whole")
+    runs = {found.run for found in read_rows(place / "killed/results.tsv")}
+    assert len(runs) == 2
+
+
+@pytest.mark.slow
+def test_ray_measures_the_same(place: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    for engine in ("local", "ray"):
+        done = run_ncc(*COMMAND, "-o", engine, "--engine", engine, "-j", "2", cwd=place)
+        assert done.returncode == 0, done.stderr
+    assert steady(place / "ray") == steady(place / "local")
+
+
+def test_other_codecs_rows_are_kept(place: Path) -> None:
+    one = ("bench", "in", "-o", "out", "--pictures", "0", "--metrics", "psnr", "--settings")
+    assert run_ncc(*one, "webp=50", "--codecs", "webp", cwd=place).returncode == 0
+    (place / "out/manifest.jsonl").unlink()
+    done = run_ncc(*one, "jpeg=50", "--codecs", "jpeg", "--resume", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert [row["codec"] for row in steady(place / "out")] == ["jpeg", "jpeg", "webp", "webp"]
+
+
+def test_the_anchor_is_timed_again(place: Path) -> None:
+    one = ("bench", "in", "-o", "out", "--pictures", "0", "--metrics", "psnr", "--settings", "jpeg=20,50,80")
+    assert run_ncc(*one, "--codecs", "jpeg", cwd=place).returncode == 0
+    done = run_ncc(*one, "--settings", "webp=50", "--codecs", "jpeg,webp", "--resume", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert {found.codec for found in read_rows(place / "out/timings.tsv")} == {"jpeg"}
+    summary = json.loads((place / "out/summary.json").read_text())
+    assert summary["entries"][1]["encode_ratio"] > 1
 
 
 def test_a_broken_picture_is_left_out(place: Path) -> None:

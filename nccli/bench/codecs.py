@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from nccli.catalogue import DEFAULT_MODEL, find
 from nccli.errors import UsageError
+from nccli.zoo.cache import fetched
+from nccli.zoo.names import PREFIX, zoo_models, zoo_models_named
 
 LAMBDAS = (0.0006, 0.0015, 0.003, 0.0067, 0.015, 0.03, 0.06, 0.12)
 QUALITIES = (5.0, 10.0, 20.0, 35.0, 50.0, 65.0, 80.0, 90.0, 95.0)
@@ -174,9 +176,6 @@ DEFAULT_CODECS = (
     "ncc,ncc+refine,jpeg,webp,avif,jpeg2000,jxl,heif,x265,svt-av1"  # what --codecs is when it is not given
 )
 
-ZOO = "zoo:"
-"""Begins the name of a pretrained network of CompressAI."""
-
 
 def find_codec(name: str) -> Codec:
     """A codec by name: one of `CODECS`, `ncc:MODEL`, `ncc+refine:MODEL` or `zoo:NETWORK`.
@@ -192,14 +191,26 @@ def find_codec(name: str) -> Codec:
             model = find(name.partition(":")[2]).name
             config = tuple((k, model if k == "model" else v) for k, v in codec.config)
             return replace(codec, name=name, title=f"{codec.title} {model}", config=config)
-    if name.startswith(ZOO):
-        network = name.removeprefix(ZOO)
-        top = 6 if network.startswith("cheng") else 8
-        settings = tuple(float(q) for q in range(1, top + 1))
-        config = (("network", network), ("metric", "mse"))
-        return Codec(name, network, "zoo", "quality", settings, "compressai", "compressai", config)
+    if name.startswith(PREFIX):
+        return _zoo_codec(name)
     known = ", ".join(codec.name for codec in CODECS)
     raise UsageError(f"no codec named {name!r}; there are: {known}, ncc:MODEL, zoo:NETWORK")
+
+
+def _zoo_codec(name: str) -> Codec:
+    """A family of pretrained networks, at the qualities that are on this machine."""
+    networks = zoo_models_named(f"{name}-?")
+    if not networks:
+        known = ", ".join(dict.fromkeys(f"{PREFIX}{m.architecture.name}" for m in zoo_models()))
+        raise UsageError(f"no codec named {name!r}; of the zoo there are: {known}")
+    here = tuple(float(network.quality) for network in networks if fetched(network))
+    title = name.removeprefix(PREFIX)
+    return Codec(name, title, "zoo", "quality", here, "nccli", "torch", (("networks", name),))
+
+
+def zoo_model(codec: Codec, quality: float) -> str:
+    """The model of one quality of such a family."""
+    return f"{codec.option('networks')}-{quality:g}"
 
 
 def missing(codec: Codec) -> str | None:
@@ -208,6 +219,8 @@ def missing(codec: Codec) -> str | None:
         found = find_spec(codec.module) is not None
     except ModuleNotFoundError:
         found = False
+    if codec.home == "zoo" and not codec.settings:
+        return f"its networks are not here: ncc models fetch '{codec.name}-*'"
     if not found:
         if codec.module.startswith("nccli."):
             return "this version of ncc does not have it"
@@ -219,6 +232,8 @@ def release(codec: Codec) -> str:
     """The version of what a codec runs on; for ncc the weights, which decide its files."""
     if codec.home == "own":
         return f"weights {find(codec.option('model')).sha256[:8]}"
+    if codec.home == "zoo":
+        return f"weights {digest([find(zoo_model(codec, q)).sha256 for q in codec.settings])[:8]}"
     try:
         return f"{codec.package} {version(codec.package)}"
     except PackageNotFoundError:

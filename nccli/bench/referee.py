@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nccli.bench.coder import Frames
 from nccli.bench.frames import load_mask
 from nccli.engine import thread_variables
-from nccli.errors import MediaError, NccError, UsageError
+from nccli.errors import MediaError, NccError
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def compare(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None
 
     Raises:
         MediaError: the mask cannot be read.
-        UsageError: a metric cannot be had.
+        ModelError: LPIPS is not installed.
     """
     pipe = _process()
     try:
@@ -126,19 +126,17 @@ def _psnr_where(x: Frames, x_hat: Frames, where: NDArray[np.bool_]) -> float | N
 
 @lru_cache(maxsize=1)
 def _lpips() -> Callable[[Frames, Frames], float]:
-    """LPIPS with AlexNet. Source: Zhang et al. 2018, the authors' package."""
+    """LPIPS with AlexNet, as in refinement."""
     import torch
 
-    try:
-        import lpips
-    except ImportError:
-        raise UsageError("--metrics lpips needs the package lpips: pip install lpips") from None
-    network = lpips.LPIPS(net="alex", verbose=False).eval()
+    from nccli.refinement.perceptual import lpips_metric
 
-    def distance(a: Frames, b: Frames) -> float:
-        planes = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (a, b)]
+    metric = lpips_metric(None, torch.device("cpu"))
+
+    def distance(x: Frames, x_hat: Frames) -> float:
+        planes = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255 for p in (x_hat, x)]
         with torch.inference_mode():
-            return float(network(*planes))
+            return float(metric(*planes))
 
     return distance
 

@@ -102,12 +102,14 @@ class Measured:
 
     Attributes:
         rows: by codec, image and setting, in the plan's order.
+        kept: rows of earlier runs, of codecs that this plan does not name.
         timings: the anchor's further times, in runs that needed none of its rows.
         failures: how many tasks failed.
         exit_code: of the first failure.
     """
 
     rows: tuple[Row, ...]
+    kept: tuple[Row, ...]
     timings: tuple[Row, ...]
     failures: int
     exit_code: int
@@ -222,7 +224,8 @@ def measure_all(plan: Plan, resume: bool, attempt: Attempt, watcher: Watcher) ->
     journal.close()
     failures.close()
     rows = [known[t.mark] for tasks in wanted.values() for t in tasks if t.mark in known]
-    return Measured(tuple(rows), tuple(timings), failures.count, failures.exit_code)
+    kept = tuple(row for row in known.values() if row.codec not in wanted)
+    return Measured(tuple(rows), kept, tuple(timings), failures.count, failures.exit_code)
 
 
 def _run(plan: Plan, tasks: list[Task], attempt: Attempt) -> Iterator[tuple[Task, Row | Failure]]:

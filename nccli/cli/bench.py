@@ -248,7 +248,11 @@ def _write(
     from nccli.bench.summary import summarise
 
     summary = summarise(plan, measured, absent, published, method)
-    made = {RESULTS: write_rows(measured.rows), "summary.json": summary.json(), **make_plots(summary)}
+    made = {
+        RESULTS: write_rows(measured.rows + measured.kept),
+        "summary.json": summary.json(),
+        **make_plots(summary),
+    }
     if measured.timings:
         made[TIMINGS] = write_rows(measured.timings)
     made["report.html"] = make_page(plan, summary, measured.rows)
