@@ -119,11 +119,10 @@ class RefineJobOptions:
         measure: decode again and report PSNR and MS-SSIM.
         rate: what decides the rate.
         how: of the refinement.
-        roi: where the picture is to be better than elsewhere.
         original: path of the picture that an ncc file was made of.
-        mask: path of a picture that weights the pixels.
         trace: path of a table of the run.
         plot: path of a drawing of the run.
+        roi: where the picture is to be better than elsewhere.
     """
 
     common: Common
@@ -132,7 +131,6 @@ class RefineJobOptions:
     rate: Rate = Rate()
     how: RefineOptions = field(default_factory=RefineOptions)
     original: str | None = None
-    mask: str | None = None
     trace: str | None = None
     plot: str | None = None
     roi: RoiOptions = field(default_factory=RoiOptions)

@@ -19,7 +19,7 @@ from nccli.refinement.adam import Adam
 from nccli.refinement.config import Method, RefineOptions, parse_metrics, preset
 from nccli.refinement.cost import CostTable
 from nccli.refinement.distortion import Distortion, Source, make_metric
-from nccli.refinement.mask import BACKGROUND, read_importance
+from nccli.refinement.mask import importance_of
 from nccli.refinement.network import float_network
 from nccli.refinement.perceptual import lpips_metric
 from nccli.refinement.plot import draw
@@ -28,6 +28,7 @@ from nccli.refinement.relax import Relaxation
 from nccli.refinement.targets import Measured, Quality, Size
 from nccli.refinement.trace import Row, to_csv
 from nccli.refinement.windows import EDGE, INNER, MARGIN, window_task, windows, write_back
+from nccli.roi.mask import DEFAULT_GAIN
 from nccli.tiles import analyse
 from nccli.weights import ImageWeights
 from tests.support import Pixels, Sample, setting_of
@@ -373,14 +374,11 @@ def test_window_and_back(weights: ImageWeights, photo: Pixels) -> None:
     assert torch.equal(copy.z, latents.z)
 
 
-def test_mask_becomes_weights(tmp_path: Path) -> None:
-    path = tmp_path / "mask.png"
-    Image.fromarray(np.array([[0, 255], [51, 0]], np.uint8)).save(path)
-    importance = read_importance(str(path), 2, 2)
-    assert importance[0].tolist() == pytest.approx([BACKGROUND, 1])
-    assert importance[1, 0] == pytest.approx(BACKGROUND + 0.2 * (1 - BACKGROUND))
-    with pytest.raises(UsageError, match="2x2"):
-        read_importance(str(path), 4, 4)
+def test_mask_becomes_weights() -> None:
+    importance = importance_of(np.array([[0, 255], [51, 0]], np.uint8), 25)
+    assert importance[0].tolist() == pytest.approx([0.04, 1])
+    assert importance[1, 0] == pytest.approx(0.04 + 0.2 * 0.96)
+    assert float(importance_of(np.zeros((1, 1), np.uint8), None)[0, 0]) == pytest.approx(1 / DEFAULT_GAIN)
 
 
 ROWS = tuple(Row(i, i / 2, 1 / i, 0.01, 0.5, 31.0, 0.6, 30.0, 0.0, 1 / i, 1 / i, i) for i in range(1, 6))

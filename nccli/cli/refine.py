@@ -19,10 +19,12 @@ from nccli.cli.options import (
     rate_options,
     report_options,
 )
+from nccli.cli.roi import check_roi, roi_options
 from nccli.errors import UsageError
 from nccli.examples import REFINE_EXAMPLES
 from nccli.jobs import Common, Rate, RefineJobOptions
 from nccli.refinement.config import PRESETS, Method, RefineOptions, parse_metrics, preset
+from nccli.roi.options import RoiOptions
 from nccli.work import Manner, work
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -124,30 +126,28 @@ tuning_options: Decorator = joined(
 @click.command(epilog=REFINE_EXAMPLES)
 @input_options
 @rate_options
+@roi_options
 @tuning_options
 @click.option(
     "--original", metavar="IMG", type=PATH, help="Refine the ncc file IN, which was made of this picture."
-)
-@click.option(
-    "--roi", "mask", metavar="MASK", type=PATH, help="Picture that weights the error of every pixel."
 )
 @click.option("--trace", metavar="FILE.csv", type=click.Path(), help="Write a table of the run.")
 @click.option("--plot", metavar="FILE", type=click.Path(), help="Draw the run, .png or .svg.")
 @model_option
 @common_options
 @report_options
-@gathered(manner=Manner, rate=Rate, tuning=Tuning, common=Common)
+@gathered(manner=Manner, rate=Rate, roi=RoiOptions, tuning=Tuning, common=Common)
 @click.pass_obj
 def refine(
     show_trace: bool,
     sources: tuple[str, ...],
     manner: Manner,
     rate: Rate,
+    roi: RoiOptions,
     tuning: Tuning,
     common: Common,
     model: str,
     original: str | None,
-    mask: str | None,
     trace: str | None,
     plot: str | None,
 ) -> None:
@@ -160,9 +160,12 @@ def refine(
     how = tuning.options()
     wanted = frozenset({".ncc"}) if original else PICTURE_SUFFIXES
     todo = plan(sources, manner.output, manner.out_dir, manner.recursive, wanted, ".ncc")
-    if len(todo) > 1 and any((original, mask, trace, plot)):
-        raise UsageError("--original, --roi, --trace and --plot take a single input")
+    if len(todo) > 1 and any((original, trace, plot)):
+        raise UsageError("--original, --trace and --plot take a single input")
+    check_roi(roi, len(todo))
+    if roi.roi_background is not None:
+        raise UsageError("refine goes with --roi-gain, not with --roi-background")
     if plot and not plot.lower().endswith((".png", ".svg")):
         raise UsageError(f"plots are .png or .svg, not {plot}")
-    options = RefineJobOptions(common, model, True, rate, how, original, mask, trace, plot)
+    options = RefineJobOptions(common, model, True, rate, how, original, trace, plot, roi)
     work(todo, options, manner, "refined", show_trace, attempt)

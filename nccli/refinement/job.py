@@ -12,7 +12,6 @@ from nccli.jobs import (
     RefineJobOptions,
     limit_threads,
     read_picture,
-    region_for,
     target_of,
 )
 from nccli.limits import check_memory
@@ -20,12 +19,11 @@ from nccli.media import check_size
 from nccli.picture import Picture
 from nccli.refinement.api import Refined, refine_file, refine_picture
 from nccli.refinement.distortion import Importance
-from nccli.refinement.mask import read_importance
+from nccli.refinement.mask import importance_of
 from nccli.refinement.plot import draw
 from nccli.refinement.trace import Moment, Observer, ignore, to_csv
 from nccli.roi.field import Region
-
-NCC_SUFFIX = ".ncc"
+from nccli.roi.job import selection_for
 
 
 def refine(job: Job, options: RefineJobOptions, progress: Listener | None) -> Outcome:
@@ -34,52 +32,49 @@ def refine(job: Job, options: RefineJobOptions, progress: Listener | None) -> Ou
     _refuse_overwrites(options)
     limit_threads(common.threads)
     observer = _observer(progress)
-    refined = _refine(job, options, observer)
+    refined, remarks = _refine(job, options, observer)
     files.write_bytes(job.output, refined.data, common.force)
     if options.trace:
         files.write_bytes(options.trace, to_csv(refined.rows).encode(), common.force)
     if options.plot:
         files.write_bytes(options.plot, draw(refined.rows, options.plot), common.force)
-    remarks = () if refined.improved else (f"{job.source}: nothing better was found; the start was kept",)
+    if not refined.improved:
+        remarks = (*remarks, f"{job.source}: nothing better was found; the start was kept")
     code = ExitCode.INTERRUPTED if refined.interrupted else ExitCode.OK
     return Outcome(job, refined.report, remarks, exit_code=code)
 
 
-def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> Refined:
-    common, rate = options.common, options.rate
+def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> tuple[Refined, tuple[str, ...]]:
+    """The refined file, and remarks about its region of interest."""
+    common, rate, how = options.common, options.rate, options.how
+    device, measure = common.device, options.measure
     if options.original is None:
         picture = read_picture(job.source, "refine", common)
+        region, mask, remarks = _chosen(job, options, picture)
         target = target_of(rate, picture, options.model)
-        region, _ = region_for(picture, options.roi, job.source, common)
-        mask = _mask(options, picture) if region is None else _weights(region, picture)
-        return refine_picture(
-            picture,
-            target,
-            options.how,
-            options.model,
-            common.device,
-            options.measure,
-            region,
-            mask,
-            observer,
-        )
+        refined = refine_picture(picture, target, how, options.model, device, measure, region, mask, observer)
+        return refined, remarks
     data = files.read_bytes(job.source)
     header = read_container(data).header
     check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("refine", header.height, header.width, header.depth, common.max_memory, job.source)
     picture = read_picture(options.original, "refine", common)
     wanted = target_of(rate, picture, options.model) if rate.given else None
-    mask = _mask(options, picture)
-    return refine_file(data, picture, wanted, options.how, common.device, options.measure, mask, observer)
+    _, mask, remarks = _chosen(job, options, picture)
+    return refine_file(data, picture, wanted, how, device, measure, mask, observer), remarks
 
 
-def _mask(options: RefineJobOptions, picture: Picture) -> Importance | None:
-    return None if options.mask is None else read_importance(options.mask, picture.height, picture.width)
-
-
-def _weights(region: Region, picture: Picture) -> Importance:
-    """What every pixel's error counts, as the region's steps have it."""
-    return region.weights(picture.height, picture.width)
+def _chosen(
+    job: Job, options: RefineJobOptions, picture: Picture
+) -> tuple[Region | None, Importance | None, tuple[str, ...]]:
+    """Region and pixel weights of an input, and remarks about them."""
+    selection = selection_for(picture, options.roi, job.source, options.common)
+    if selection is None:
+        return None, None, ()
+    remarks = () if selection.remark is None else (f"{job.source}: {selection.remark}",)
+    if selection.region is None:
+        return None, None, remarks
+    return selection.region, importance_of(selection.mask, options.roi.roi_gain), remarks
 
 
 def _refuse_overwrites(options: RefineJobOptions) -> None:
