@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def _plane(output: NDArray[Any], path: Path) -> NDArray[np.float32]:
     return plane
 
 
+@lru_cache(maxsize=1)
 def _session(path: Path) -> Any:
     try:
         import onnxruntime

@@ -41,7 +41,7 @@ class SegConfig:
     blocks: tuple[int, ...] = field(default=(0, 1, 2, 3, 3))
     merged: int = 48
     expansion: int = 2
-    area: int = 208 * 208
+    area: int = 160 * 160
 
 
 def _unit(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:

@@ -13,18 +13,22 @@ from nccli.catalogue import find
 from nccli.model import CONFIGS
 from nccli.train import data
 from nccli.train.loop import Plan, Trainer, train
+from nccli.train.segmain import SEG_EXAMPLE, add_seg_parsers, run_seg
 
 TILE = 384
 """Side of the square tiles that training pictures are cut into, in pixels."""
 
 CARD_FACTS = ("data", "command", "device", "notes")
 
-EXAMPLE = """examples:
+EXAMPLE = (
+    """examples:
   python -m nccli.train image photos/ shards/*.tar --minutes 120 -o runs/s
   python -m nccli.train image photos/ --size m --device cuda --bf16 --batch 64 --crop 256 -o runs/m
   python -m nccli.train export runs/s photos/ --name s -o models/
   python -m nccli.train evaluate kodak/ --model s --anchor mbt2018-mean.json
 """
+    + SEG_EXAMPLE
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     card.add_argument("--anchor", type=Path, action="append", default=[], help="JSON with bpp and psnr lists")
     for fact in CARD_FACTS:
         card.add_argument(f"--{fact}", default="", help="a line of the card")
+    add_seg_parsers(commands)
     return parser
 
 
@@ -124,6 +129,13 @@ def main() -> None:
 
         tiles, _ = data.split(data.load_tiles(args.data, TILE, workers=2))
         print(publish(args.run / "checkpoint.safetensors", args.out, args.name, args.about, tiles))
+    elif args.command == "label":
+        from nccli.train.label import label
+
+        tiles, _ = data.split(data.load_tiles(args.data, TILE, workers=2))
+        label(tiles, args.teacher, args.out, args.count)
+    elif args.command == "seg":
+        run_seg(args)
     elif args.command == "keep":
         run_keep(args)
     else:

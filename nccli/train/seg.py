@@ -1,0 +1,259 @@
+"""Train `seg`, the small network of foregrounds: `python -m nccli.train seg`."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nccli.roi.models import ROI_CATALOGUE
+from nccli.roi.segment import SegConfig, SegNetwork, network_mask, read_network
+from nccli.train.segdata import Pool, clip_frames, load_pool, random_batch
+
+AVERAGE = 0.998
+"""Decay of the averaged weights per step."""
+
+ABOUT = "foreground against background, for masks"
+
+DICE = 0.5
+"""Weight of the overlap term beside the cross entropy."""
+
+
+@dataclass(frozen=True)
+class SegPlan:
+    """One run's settings.
+
+    Attributes:
+        minutes: wall-clock budget; the learning rate falls to end with it.
+        batch: crops per step.
+        side: of a crop in pixels, a multiple of 32.
+        rate: peak learning rate.
+        decay: of the weights.
+        warmup: steps of linear warm-up.
+        save_minutes: between checkpoints; labels that have come since are read then.
+        seed: of crops and weights.
+    """
+
+    minutes: float = 30.0
+    batch: int = 10
+    side: int = 128
+    rate: float = 2e-3
+    decay: float = 0.02
+    warmup: int = 100
+    save_minutes: float = 3.0
+    seed: int = 1
+
+
+class SegTrainer:
+    """Network, averaged weights and optimiser of a run."""
+
+    def __init__(self, plan: SegPlan) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan = plan
+        self.network = SegNetwork(SegConfig())
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=plan.rate, weight_decay=plan.decay)
+        self.steps, self.seconds = 0, 0.0
+
+    def learning_rate(self) -> float:
+        """Warm-up by steps, then a cosine to 1 % by the clock."""
+        used = min(self.seconds / (self.plan.minutes * 60), 1)
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * used))
+        return self.plan.rate * fall * min((self.steps + 1) / self.plan.warmup, 1)
+
+    def step(self, pool: Pool) -> float:
+        """One optimiser step; returns the loss."""
+        start = time.monotonic()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        x, mask = random_batch(pool, self.plan.batch, self.plan.side)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.network(x)
+        loss = overlap_loss(logits.float(), mask)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self._follow()
+        self.steps, self.seconds = self.steps + 1, self.seconds + time.monotonic() - start
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged weights; counts and statistics are averaged too."""
+        decay = min(AVERAGE, self.steps / (self.steps + 10))
+        state = self.network.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(state[name], 1 - decay)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint: both networks, the optimiser's moments, where the run stands."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{k}": v for k, v in state.items()}
+        about = {"steps": str(self.steps), "seconds": str(self.seconds)}
+        part = path.with_suffix(".part")
+        save_file({k: v.clone().contiguous() for k, v in tensors.items()}, part, about)
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            about = file.metadata()
+        self.steps, self.seconds = int(about["steps"]), float(about["seconds"])
+        for part, network in (("network.", self.network), ("average.", self.average)):
+            network.load_state_dict(
+                {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+            )
+        whole = self.optimiser.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, *rest = name.split(".")
+            if kind == "optimiser":
+                moments.setdefault(int(rest[0]), {})[rest[1]] = value
+        self.optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
+
+
+def overlap_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Cross entropy plus one minus the soft overlap, of (b, 1, h/2, w/2) logits and a (b, 1, h, w) mask."""
+    wanted = F.avg_pool2d(mask, 2)
+    entropy = F.binary_cross_entropy_with_logits(logits, wanted)
+    p = torch.sigmoid(logits)
+    both = (p * wanted).sum((1, 2, 3)) * 2 + 1
+    each = (p + wanted).sum((1, 2, 3)) + 1
+    return entropy + DICE * (1 - both / each).mean()
+
+
+def overlap(network: SegNetwork, config: SegConfig, clip: Path, every: int = 1) -> float:
+    """Mean intersection over union of the network's masks with a clip's true ones."""
+    scores = []
+    for picture, shown in clip_frames(clip)[::every]:
+        p = network_mask(network, config, picture)
+        found = torch.tensor(p) >= 0.5
+        true = torch.frombuffer(bytearray(shown.tobytes()), dtype=torch.uint8).view(found.shape) >= 128
+        scores.append(float((found & true).sum() / (found | true).sum().clamp_min(1)))
+    return sum(scores) / len(scores)
+
+
+def train_seg(plan: SegPlan, labels: Path, clips: list[Path], held: list[Path], run: Path) -> SegTrainer:
+    """Train, resuming the run's checkpoint; `held` clips are only measured."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "plan.json").write_text(json.dumps(asdict(plan)))
+    trainer, checkpoint = SegTrainer(plan), run / "checkpoint.safetensors"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        torch.manual_seed(plan.seed + trainer.steps)
+    while trainer.seconds < plan.minutes * 60:
+        pool = load_pool(labels, clips)
+        until = min(trainer.seconds + plan.save_minutes * 60, plan.minutes * 60)
+        losses = []
+        while trainer.seconds < until:
+            losses.append(trainer.step(pool))
+        trainer.save(checkpoint)
+        network = copy.deepcopy(trainer.average).eval()
+        row: dict[str, float] = {
+            "step": trainer.steps,
+            "seconds": round(trainer.seconds),
+            "pictures": len(pool.pictures),
+        }
+        row |= {"loss": round(sum(losses) / len(losses), 4)}
+        row |= {f"iou {clip.name}": round(overlap(network, SegConfig(), clip, 3), 4) for clip in held}
+        print(json.dumps(row), flush=True)
+        with (run / "log.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+    return trainer
+
+
+def publish_seg(average: SegNetwork, folder: Path) -> Path:
+    """Write weights as seg-SHA8.safetensors and make them the catalogue's, in place of those before."""
+    state = {k: v.half() if v.ndim > 1 else v for k, v in average.state_dict().items() if v.ndim}
+    part, index = folder / "seg.part", folder / ROI_CATALOGUE
+    about = {"config": json.dumps(asdict(SegConfig()))}
+    save_file({k: v.contiguous() for k, v in state.items()}, part, about)
+    part.chmod(0o644)
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    path = folder / f"seg-{digest[:8]}.safetensors"
+    listed = json.loads(index.read_text()) if index.exists() else []
+    for item in listed:
+        if item["name"] == "seg" and item["file"] != path.name:
+            (folder / item["file"]).unlink(missing_ok=True)
+            (folder / item["file"]).with_suffix(".md").unlink(missing_ok=True)
+    part.replace(path)
+    entry = {"name": "seg", "file": path.name, "sha256": digest, "about": ABOUT}
+    others = [item for item in listed if item["name"] != "seg"]
+    index.write_text(json.dumps([entry, *others], indent=2) + "\n")
+    return path
+
+
+def measure_seg(path: Path, clips: list[Path]) -> dict[str, float]:
+    """Intersection over union of every clip, by the weights in a file."""
+    network, config = read_network(path)
+    return {clip.name: overlap(network, config, clip) for clip in clips}
+
+
+CARD = """# Model `seg`: masks of foregrounds
+
+`{file}`, {size:,} bytes, {parameters:,} parameters. For `--roi-model seg`; no file depends on it.
+
+| | |
+|---|---|
+| data | {data} |
+| command | `{command}` |
+| steps | {steps:,} of {batch} crops of {side}x{side} pixels |
+| time | {minutes:.0f} minutes by the clock |
+| device | {device} |
+| licence | MIT, as the project |
+
+Mean intersection over union with the true masks, all frames, at a threshold of one half:
+
+| clip | used for training | overlap |
+|---|---|---|
+{table}
+
+Mean over the clips that were held out: **{mean:.3f}**.
+{notes}"""
+
+
+def write_seg_card(
+    path: Path, trainer: SegTrainer, clips: list[Path], held: list[Path], facts: dict[str, str]
+) -> Path:
+    """Measure published weights and write their card beside them.
+
+    Args:
+        path: the weights.
+        trainer: of the run.
+        clips: trained on.
+        held: not trained on.
+        facts: data, command, device, notes.
+    """
+    found = measure_seg(path, [*held, *clips])
+    used = {clip.name for clip in clips}
+    rows = [f"| {name} | {'yes' if name in used else 'no'} | {iou:.3f} |" for name, iou in found.items()]
+    text = CARD.format(
+        file=path.name,
+        size=path.stat().st_size,
+        parameters=sum(p.numel() for p in trainer.network.parameters()),
+        steps=trainer.steps,
+        batch=trainer.plan.batch,
+        side=trainer.plan.side,
+        minutes=trainer.seconds / 60,
+        table="\n".join(rows),
+        mean=sum(found[clip.name] for clip in held) / max(len(held), 1),
+        **facts,
+    )
+    card = path.with_suffix(".md")
+    card.write_text(text.rstrip() + "\n")
+    return card
