@@ -18,6 +18,9 @@ where the networks run: auto, cpu or cuda.
 .B NCC_MODEL
 the model that encodes.
 .TP
+.B NCC_CACHE
+folder for networks that `ncc models fetch` brings.
+.TP
 .B NCC_THREADS
 CPU threads.
 .TP
@@ -73,6 +76,9 @@ def _command(name: str, command: click.Command) -> str:
     ]
     if lines:
         out += ".PP\nExamples:\n.PP\n.nf\n" + "\n".join(_plain(line) for line in lines) + "\n.fi\n"
+    if isinstance(command, click.Group):
+        for part, below in sorted(command.commands.items()):
+            out += _command(f"{name} {part}", below)
     return out
 
 
