@@ -53,6 +53,13 @@ def test_size_of_small_pictures_is_never_exceeded(small: Pixels, odd: Pixels) ->
             assert fitted(pixels, size) <= size
 
 
+def test_the_smallest_file_of_a_single_pixel_is_found(small: Pixels) -> None:
+    """Below the served rates its header is longer, so the search ends where they begin."""
+    dot = small[:1, :1]
+    lowest = len(encode(dot, LAMBDA_MIN))
+    assert fitted(dot, lowest) == lowest
+
+
 def test_more_bytes_never_make_the_picture_worse(photo: Pixels) -> None:
     qualities = [
         encode_pixels(photo, Target(size=size), device="cpu").report.psnr for size in range(1000, 9000, 1000)
