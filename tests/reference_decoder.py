@@ -166,7 +166,7 @@ def drops(payload: bytes, height: int, width: int) -> Ints:
 # Section 7: the integer network. Arrays are (channels, rows, columns).
 
 
-def layer(tensors: Tensors, name: str, x: Ints) -> Ints:
+def layer(tensors: Tensors, name: str, x: Ints, limit: int = CLAMP) -> Ints:
     """An integer convolution: sum, bias, shift, clamp."""
     weight, bias, shift = (tensors[f"entropy.{name}.{part}"] for part in ("weight", "bias", "shift"))
     rows, columns = x.shape[1:]
@@ -176,7 +176,7 @@ def layer(tensors: Tensors, name: str, x: Ints) -> Ints:
     for a in range(size):
         for b in range(size):
             total += weight[:, :, a, b] @ padded[:, a : a + rows, b : b + columns].reshape(len(x), -1)
-    return np.clip(total >> shift[:, None], -CLAMP, CLAMP).reshape(-1, rows, columns)
+    return np.clip(total >> shift[:, None], -limit, limit).reshape(-1, rows, columns)
 
 
 def activate(x: Ints) -> Ints:
@@ -281,9 +281,10 @@ class Schedule:
         for top in range(0, height, band):
             rows, columns = np.indices((min(band, height - top), width)).reshape(2, -1)
             chosen = (rows + columns) % 2 == number
-            self._group(output, y_hat, top + rows[chosen], columns[chosen])
+            self.group(output, y_hat, top + rows[chosen], columns[chosen])
 
-    def _group(self, output: Ints, y_hat: Ints, rows: Ints, columns: Ints) -> None:
+    def group(self, output: Ints, y_hat: Ints, rows: Ints, columns: Ints) -> None:
+        """Decode some positions of one band."""
         means, log2_scales = np.split(output[:, rows, columns], 2)
         steps = self.steps[rows, columns].T
         ratio = (log2_scales >> 6) - steps

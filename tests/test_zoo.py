@@ -15,9 +15,9 @@ from torch import Tensor
 
 from nccli import coding, tiles
 from nccli.catalogue import find
-from nccli.codec import decode_bytes, encode_picture, encode_pixels
+from nccli.codec import decode_bytes, encode_picture, encode_pixels, stored_setting
 from nccli.coding import Grid, Group, Setting, code_group, receive
-from nccli.container import read_container
+from nccli.container import SectionId, read_container
 from nccli.encoding import CostCounter, Encoder, Latents, Sender, Stream, send
 from nccli.entropy import SymbolEncoder
 from nccli.errors import FormatError, ModelError, NccError, UnsupportedError
@@ -34,6 +34,7 @@ from nccli.zoo.cache import file_name, zoo_folder
 from nccli.zoo.convert import convert, float_network, natural_steps
 from nccli.zoo.names import LAMBDAS, zoo_models
 from nccli.zoo.network import IntegerLogScale, ZooConfig, log2_thresholds
+from tests import reference_zoo
 from tests.support import Pixels, frozen, resealed
 from tests.zoo_support import STEMS, M, N, Small, as_weights, make_net, make_small, model_of, oracle, trained
 
@@ -232,6 +233,22 @@ def test_files_of_any_size(installed: Small, chelsea: Pixels, size: tuple[int, i
     assert decoded.report.psnr == encoded.report.psnr
     assert decoded.report.model == installed.model.name
     assert read_container(encoded.data).header.model_id == installed.model.id
+
+
+@pytest.mark.parametrize("size", [(64, 64), (90, 17)])
+def test_the_second_decoder_agrees(installed: Small, chelsea: Pixels, size: tuple[int, int]) -> None:
+    """Written from the format's description, in integers alone."""
+    pixels = chelsea[: size[0], : size[1]]
+    data = encode_pixels(pixels, Target(lmbda=0.02), installed.model.name, "cpu", measure=False).data
+    container = read_container(data)
+    y_hat = receive(
+        load_model(find(installed.model.name), "cpu"),
+        Grid.of(*size),
+        stored_setting(container),
+        container.section(SectionId.LATENTS),
+    )
+    theirs = reference_zoo.decode_y_hat(data, Path(find(installed.model.name).file))
+    assert np.array_equal(y_hat.numpy(), theirs)
 
 
 def test_own_lambda_means_steps_of_one() -> None:
