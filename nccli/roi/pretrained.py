@@ -5,6 +5,7 @@ The only import of torchvision.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -67,12 +68,19 @@ def _chosen(classes: tuple[str, ...], categories: list[str], name: str) -> list[
     return [categories.index(name) for name in classes]
 
 
+def intact(path: Path) -> bool:
+    """Whether a file has the checksum whose beginning is the end of its name."""
+    return hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.rpartition("-")[2])
+
+
 def _fetched(name: str) -> tuple[Any, Any]:
     """A network in evaluation mode and its weights' description, from torch's cache alone."""
     try:
         from torchvision.models import get_model, get_model_weights
-    except ImportError as error:
-        raise ModelError(f"{name} needs torchvision: pip install torchvision") from error
+    except (ImportError, RuntimeError) as error:  # the latter when it was built for another torch
+        raise ModelError(
+            f"{name} needs torchvision, of torch's own version: pip install torchvision"
+        ) from error
     try:
         weights = get_model_weights(name).DEFAULT
     except (KeyError, ValueError) as error:
@@ -83,11 +91,13 @@ def _fetched(name: str) -> tuple[Any, Any]:
         raise ModelError(
             f'weights of {name} are not in {path.parent}; fetch them with: python -c "{command}"'
         )
+    if not intact(path):
+        raise ModelError(f"{path} is damaged: delete it and fetch it again")
     network = get_model(
         name, weights=None, weights_backbone=None, num_classes=len(weights.meta["categories"])
     )
     try:
-        network.load_state_dict(weights.get_state_dict(progress=False, check_hash=False))
+        network.load_state_dict(weights.get_state_dict(progress=False, weights_only=True))
     except (RuntimeError, OSError, ValueError, KeyError, EOFError, TypeError) as error:
         raise ModelError(f"{path} does not hold weights of {name}: delete it and fetch it again") from error
     return network.eval(), weights
