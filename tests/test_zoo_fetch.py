@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def shelf(face: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh
     """One small network whose name holds its checksum, as CompressAI's do."""
     folder = tmp_path_factory.mktemp("shelf")
     model = model_of("mbt2018-mean-3")
-    torch.save(make_net(model, face).state_dict(), folder / "plain")
+    torch.save(as_distributed(make_net(model, face)), folder / "plain")
     digest = hashlib.sha256((folder / "plain").read_bytes()).hexdigest()
     model = ZooModel(model.architecture, 3, f"small-3-{digest[:8]}.pth.tar")
     (folder / "plain").rename(folder / model.checkpoint)
@@ -61,6 +62,20 @@ def shelf(face: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh
         yield Shelf(folder, f"http://127.0.0.1:{server.server_port}", model)
         server.shutdown()
         thread.join()
+
+
+def as_distributed(net: Any) -> dict[str, torch.Tensor]:
+    """A checkpoint in the form of CompressAI's own: names of its first versions, with the coder's tables."""
+    net.update(force=True)
+    old = {"matrices": "_matrices", "biases": "_biases", "factors": "_factors"}
+    state = {}
+    for name, value in net.state_dict().items():
+        for new, before in old.items():
+            name = name.replace(f"entropy_bottleneck.{new}", f"entropy_bottleneck.{before}")
+        state[name] = value.clone()
+    assert state["entropy_bottleneck._quantized_cdf"].numel()
+    assert "entropy_bottleneck._matrices.0" in state
+    return state
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
