@@ -143,3 +143,15 @@ def test_training_needs_neither_coder_nor_oracle() -> None:
     found = loaded("nccli.train.loop", "nccli.train.data", "nccli.train.klt")
     assert "torch" in found
     assert not found & {"compressai", "constriction", "click", "rich", "av"}
+
+
+def test_coding_does_not_know_refinement() -> None:
+    """Refinement is one user of the pipeline; what decodes a file needs none of it."""
+    for module in ("coding", "encoding", "search", "tiles", "codec", "container", "quantize", "weights"):
+        assert not uses(PACKAGE / f"{module}.py", "nccli.refinement"), module
+    for path in (PACKAGE / "refinement").glob("*.py"):
+        assert not uses(path, "nccli.cli"), name(path)
+
+
+def test_refinement_options_load_nothing_heavy() -> None:
+    assert not loaded("nccli.refinement.config", "nccli.refinement.trace") & set(LIGHT)

@@ -1,0 +1,323 @@
+"""Measure latent refinement and write docs/results/refine.md.
+
+    python docs/measure_refine.py PICTURE... [--only methods,steps,...] [--short 20] [--threads 2]
+
+Every run is one line of refine.jsonl beside the page; what is there already is not run again, so the
+script may be stopped and started, and given more pictures. All figures are of whole real files and
+8-bit samples. `--short` divides all numbers of steps, to try the script itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+import nccli
+from nccli.catalogue import DEFAULT_MODEL, find
+from nccli.engine.journal import Journal, read_journal
+from nccli.files import read_bytes
+from nccli.media import read_picture
+from nccli.metrics import psnr
+from nccli.picture import Picture
+from nccli.refinement.config import THREE_CLASSES, Method, RefineOptions, preset
+
+RESULTS = Path(__file__).resolve().parent / "results"
+LAMBDA = 0.01
+CURVE = (0.001, 0.0025, 0.006, 0.015, 0.04)
+AWAY = (0.25, 4.0)
+NEVER = (0.0005, 0.002, 0.008, 0.03, 0.12)
+SIZES = (0.15, 0.4, 1.0)
+"""Bits per pixel of the size targets."""
+
+CHECKER = 64
+"""Pixels a side of the squares of the region of interest."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run on one picture.
+
+    Attributes:
+        part: of the report.
+        name: of the variant.
+        lmbda: of the objective.
+        steps: of the optimiser; 0 is the plain encode.
+        size: target, bits per pixel; 0 for none.
+    """
+
+    part: str
+    name: str
+    lmbda: float
+    steps: int
+    size: float = 0.0
+
+
+def cases() -> Iterator[tuple[Case, RefineOptions | None]]:
+    """All runs: what they are and how to refine; None is the plain encode."""
+    yield Case("methods", "plain", LAMBDA, 0), None
+    for steps, base in ((500, "default"), (2000, "best")):
+        for method in Method:
+            yield Case("methods", str(method), LAMBDA, steps), preset(base, method=method)
+        for method in THREE_CLASSES:
+            options = preset(base, method=method, classes=3)
+            yield Case("methods", f"{method}, three classes", LAMBDA, steps), options
+    for factor in AWAY:
+        lmbda = LAMBDA * factor
+        yield Case("steps", "plain", lmbda, 0), None
+        for naive in (True, False):
+            options = preset("default", base_lambda=LAMBDA, naive=naive)
+            yield Case("steps", "naive" if naive else "enhanced", lmbda, 500), options
+    for lmbda in CURVE:
+        yield Case("curve", "plain", lmbda, 0), None
+        for name in ("fast", "default", "best"):
+            yield Case("curve", name, lmbda, preset(name).steps), preset(name)
+    for lmbda in NEVER:
+        yield Case("never", "plain", lmbda, 0), None
+        yield Case("never", "fast", lmbda, 100), preset("fast")
+    for size in SIZES:
+        yield Case("size", "plain", 0.0, 0, size), None
+        yield Case("size", "default", 0.0, 500, size), preset("default")
+    yield Case("region", "plain", 0.0, 0, 0.4), None
+    yield Case("region", "default", 0.0, 500, 0.4), preset("default")
+    for weight in (0.0, 1.0, 4.0):
+        options = preset("default", metrics=(("mse", 1.0), ("features", weight)))
+        yield Case("features", f"features={weight:g}", 0.0, 500, 0.25), options
+
+
+def checkerboard(height: int, width: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """True inside the region."""
+    rows, columns = np.indices((height, width)) // CHECKER
+    return np.asarray((rows + columns) % 2 == 0)
+
+
+def run(case: Case, options: RefineOptions | None, picture: Picture, short: int) -> dict[str, Any]:
+    """Encode one picture and measure the file."""
+    pixels = picture.pixels
+    target: dict[str, Any] = {"lmbda": case.lmbda}
+    if case.size:
+        target = {"size": int(case.size * picture.height * picture.width / 8)}
+    inside = checkerboard(picture.height, picture.width)
+    if options is None:
+        data, improved = nccli.encode(pixels, **target).data, False
+    else:
+        options = replace(options, steps=max(options.steps // short, 1))
+        importance = np.where(inside, 1.0, 1 / 30).astype(np.float32) if case.part == "region" else None
+        refined = nccli.refine(pixels, options=options, importance=importance, **target)
+        data, improved = refined.data, refined.improved
+    decoded = nccli.decode_array(data).reshape(pixels.shape)
+    bpp = len(data) * 8 / (picture.height * picture.width)
+    squared = float(((decoded.astype(np.float64) - pixels) ** 2).mean())
+    row: dict[str, Any] = {
+        "bytes": len(data),
+        "bpp": bpp,
+        "psnr": psnr(pixels, decoded),
+        "objective": bpp + case.lmbda * squared,
+        "improved": improved,
+        "step_y": nccli.read_container(data).header.step_y,
+    }
+    if case.part == "region":
+        row["inside"] = psnr(pixels[inside][None], decoded[inside][None])
+    if case.part == "features":
+        row["features"] = feature_distance(pixels, decoded)
+    return row
+
+
+def feature_distance(x: nccli.Picture | Any, x_hat: Any) -> float:
+    """The feature metric of a decoded picture."""
+    import torch
+
+    from nccli.refinement.distortion import Source, make_metric
+
+    device = torch.device("cpu")
+    a, b = (Source(p).distortion(slice(None), slice(None), device).x for p in (x, x_hat))
+    with torch.no_grad():
+        return float(make_metric("features", None, device)(b, a))
+
+
+def measure(pictures: list[Path], parts: set[str], short: int, path: Path) -> list[dict[str, Any]]:
+    """Run what is missing in the journal at `path`; returns all rows of these pictures and this model."""
+    model = find(DEFAULT_MODEL).sha256[:8]
+    rows = read_journal(path)
+    done = {(r["picture"], r["model"], r["short"], *(r[k] for k in asdict(Case("", "", 0, 0)))) for r in rows}
+    journal = Journal(path, fresh=False)
+    for place in pictures:
+        picture = read_picture(read_bytes(str(place)), str(place), 2**27)
+        for case, options in cases():
+            key = {"picture": place.stem, "model": model, "short": short} | asdict(case)
+            if tuple(key.values()) in done or case.part not in parts:
+                continue
+            row = key | run(case, options, picture, short)
+            journal.append(row)
+            rows.append(row)
+            print(f"{place.stem} {case}: {row['bpp']:.4f} bpp, {row['psnr']:.3f} dB", flush=True)
+    journal.close()
+    names = {place.stem for place in pictures}
+    return [r for r in rows if r["picture"] in names and r["model"] == model and r["short"] == short]
+
+
+Rows = list[dict[str, Any]]
+
+
+def average(rows: Rows, value: str) -> float:
+    """Mean over the pictures; nan when there are none."""
+    return mean(r[value] for r in rows) if rows else math.nan
+
+
+def chosen(rows: Rows, **wanted: object) -> Rows:
+    """The rows with these values."""
+    return [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+
+
+def methods_table(rows: Rows) -> list[str]:
+    """Objective of every method."""
+    plain = average(chosen(rows, part="methods", name="plain"), "objective")
+    lines = [f"Plain encode: {plain:.4f}.", "", "| method | 500 steps | 2000 steps |", "|---|---|---|"]
+    names = list(dict.fromkeys(r["name"] for r in chosen(rows, part="methods") if r["steps"]))
+    for name in names:
+        found = [
+            average(chosen(rows, part="methods", name=name, steps=steps), "objective")
+            for steps in (500, 2000)
+        ]
+        lines.append(f"| {name} | {found[0]:.4f} | {found[1]:.4f} |")
+    return lines
+
+
+def steps_table(rows: Rows) -> list[str]:
+    """Naive against enhanced, away from the rate point."""
+    lines = ["| lambda | plain, at its own rate point | naive | enhanced | step_y |", "|---|---|---|---|---|"]
+    for factor in AWAY:
+        lmbda = LAMBDA * factor
+        found = [chosen(rows, part="steps", name=n, lmbda=lmbda) for n in ("plain", "naive", "enhanced")]
+        values = " | ".join(f"{average(f, 'objective'):.4f}" for f in found)
+        lines.append(f"| {lmbda:g} | {values} | {average(found[2], 'step_y'):+.0f} |")
+    return lines
+
+
+def curve_table(rows: Rows) -> list[str]:
+    """BD-rate of the presets against no refinement."""
+    lines = ["| preset | steps | BD-rate |", "|---|---|---|"]
+    for name in ("fast", "default", "best"):
+        rates = []
+        for picture in {r["picture"] for r in rows}:
+            curves = [
+                sorted((r["psnr"], r["bpp"]) for r in chosen(rows, part="curve", name=n, picture=picture))
+                for n in ("plain", name)
+            ]
+            if all(len(c) == len(CURVE) for c in curves):
+                rates.append(bd_rate(*curves))
+        value = f"{mean(rates):+.2f} %" if rates else "-"
+        lines.append(f"| {name} | {preset(name).steps} | {value} |")
+    return lines
+
+
+def bd_rate(anchor: list[tuple[float, float]], other: list[tuple[float, float]]) -> float:
+    """Percent of rate at equal PSNR, negative is better: piecewise linear in (dB, log rate)."""
+    (a_psnr, a_rate), (b_psnr, b_rate) = (tuple(zip(*c, strict=True)) for c in (anchor, other))
+    at = np.linspace(max(a_psnr[0], b_psnr[0]), min(a_psnr[-1], b_psnr[-1]), 500)
+    gap = np.interp(at, b_psnr, np.log(b_rate)) - np.interp(at, a_psnr, np.log(a_rate))
+    return float(100 * math.expm1(gap.mean()))
+
+
+def never_table(rows: Rows) -> list[str]:
+    """How often refinement was worse, and its mean gain."""
+    lines = ["| lambda | pictures | worse than plain | mean change of the objective |", "|---|---|---|---|"]
+    for lmbda in NEVER:
+        plain = {r["picture"]: r["objective"] for r in chosen(rows, part="never", name="plain", lmbda=lmbda)}
+        refined = chosen(rows, part="never", name="fast", lmbda=lmbda)
+        changes = [r["objective"] / plain[r["picture"]] - 1 for r in refined if r["picture"] in plain]
+        worse = sum(c > 0 for c in changes)
+        value = f"{100 * mean(changes):+.2f} %" if changes else "-"
+        lines.append(f"| {lmbda:g} | {len(changes)} | {worse} | {value} |")
+    return lines
+
+
+def size_table(rows: Rows) -> list[str]:
+    """How near the size targets are met, and what it gains."""
+    lines = [
+        "| wanted bpp | smallest met | largest met | PSNR plain | PSNR refined |",
+        "|---|---|---|---|---|",
+    ]
+    for size in SIZES:
+        plain, refined = (chosen(rows, part="size", name=n, size=size) for n in ("plain", "default"))
+        met = [100 * r["bpp"] / size for r in refined] or [math.nan]
+        values = f"{average(plain, 'psnr'):.3f} | {average(refined, 'psnr'):.3f}"
+        lines.append(f"| {size:g} | {min(met):.2f} % | {max(met):.2f} % | {values} |")
+    return lines
+
+
+def region_table(rows: Rows) -> list[str]:
+    """A checkerboard as the region, at equal size."""
+    lines = [f"Squares of {CHECKER} pixels, 0.4 bpp.", "", "| | PSNR inside | PSNR |", "|---|---|---|"]
+    for name, title in (("plain", "uniform encode"), ("default", "refined with the mask")):
+        found = chosen(rows, part="region", name=name)
+        lines.append(f"| {title} | {average(found, 'inside'):.2f} | {average(found, 'psnr'):.2f} |")
+    return lines
+
+
+def features_table(rows: Rows) -> list[str]:
+    """Squared error against the feature metric at 0.25 bpp."""
+    lines = ["| weight | bpp | features | PSNR |", "|---|---|---|---|"]
+    for name in dict.fromkeys(r["name"] for r in chosen(rows, part="features")):
+        found = chosen(rows, part="features", name=name)
+        values = (average(found, key) for key in ("bpp", "features", "psnr"))
+        lines.append(f"| {name.partition('=')[2]} | " + " | ".join(f"{v:.4f}" for v in values) + " |")
+    return lines
+
+
+PARTS: dict[str, tuple[str, Callable[[Rows], list[str]]]] = {
+    "curve": ("BD-rate against the same model without refinement", curve_table),
+    "methods": (f"Methods: bpp + lambda * 255^2 * MSE at lambda {LAMBDA:g}", methods_table),
+    "steps": (f"Away from the rate point of lambda {LAMBDA:g}: the same objective", steps_table),
+    "never": ("Never worse: preset fast", never_table),
+    "size": ("Size targets: preset default", size_table),
+    "region": ("A checkerboard as the region of interest", region_table),
+    "features": ("Squared error and features at equal size", features_table),
+}
+
+
+def report(rows: Rows) -> str:
+    """The page."""
+    pictures = sorted({r["picture"] for r in rows})
+    lines = ["# Latent refinement, measured", ""]
+    lines += ["Written by `docs/measure_refine.py`: whole files, 8-bit samples, means over the pictures."]
+    lines += [
+        "",
+        f"Model: {DEFAULT_MODEL}, {find(DEFAULT_MODEL).sha256[:8]}. Pictures: {', '.join(pictures)}.",
+    ]
+    for part, (title, table) in PARTS.items():
+        if chosen(rows, part=part):
+            lines += ["", f"## {title}", "", *table(rows)]
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Measure what is missing and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("pictures", nargs="+", type=Path)
+    parser.add_argument("--only", default=",".join(PARTS), help="parts of the report, separated by commas")
+    parser.add_argument("--short", type=int, default=1, help="divide all numbers of steps by this")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path, default=RESULTS / "refine.md")
+    options = parser.parse_args()
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    parts = set(re.split(r"[,\s]+", options.only))
+    if parts - set(PARTS):
+        parser.error(f"no such part: {', '.join(parts - set(PARTS))}")
+    rows = measure(options.pictures, parts, options.short, options.out.with_suffix(".jsonl"))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(report(rows))
+
+
+if __name__ == "__main__":
+    main()
