@@ -110,7 +110,7 @@ CODECS = (
         (10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 130.0, 190.0),
         "pillow",
         "PIL",
-        (("format", "JPEG2000"), ("irreversible", "yes")),
+        (("format", "JPEG2000"), ("irreversible", "yes"), ("mct", "1")),
         rising=False,
     ),
     Codec(

@@ -174,12 +174,16 @@ def picture_path(folder: Path, place: int, codec: Codec, setting: float) -> Path
     return folder / PICTURES / f"{place}" / f"{name}-{setting:g}.webp"
 
 
-def known_rows(folder: Path) -> tuple[dict[str, Row], list[Row]]:
-    """What earlier runs left: rows by mark, and timings."""
-    rows: dict[str, Row] = {}
+Known = dict[tuple[str, str], Row]
+"""Rows by image and mark: two images may have the same contents."""
+
+
+def known_rows(folder: Path) -> tuple[Known, list[Row]]:
+    """What earlier runs left: rows, and timings."""
+    rows: Known = {}
     timings: list[Row] = read_rows(folder / TIMINGS) if (folder / TIMINGS).exists() else []
     if (folder / RESULTS).exists():
-        rows = {row.mark: row for row in read_rows(folder / RESULTS)}
+        rows = {(row.image, row.mark): row for row in read_rows(folder / RESULTS)}
     for line in read_journal(folder / MANIFEST):
         again = line.pop("again", False)
         try:
@@ -189,7 +193,7 @@ def known_rows(folder: Path) -> tuple[dict[str, Row], list[Row]]:
         if again:
             timings.append(row)
         else:
-            rows[row.mark] = row
+            rows[row.image, row.mark] = row
     return rows, list(dict.fromkeys(timings))
 
 
@@ -220,10 +224,11 @@ def measure_all(plan: Plan, resume: bool, attempt: Attempt, watcher: Watcher) ->
             if repeated:
                 timings.append(result)
             else:
-                known[task.mark] = result
+                known[task.image, task.mark] = result
     journal.close()
     failures.close()
-    rows = [known[t.mark] for tasks in wanted.values() for t in tasks if t.mark in known]
+    keys = [(t.image, t.mark) for tasks in wanted.values() for t in tasks]
+    rows = [known[key] for key in keys if key in known]
     kept = tuple(row for row in known.values() if row.codec not in wanted)
     return Measured(tuple(rows), kept, tuple(timings), failures.count, failures.exit_code)
 
@@ -237,8 +242,8 @@ def _run(plan: Plan, tasks: list[Task], attempt: Attempt) -> Iterator[tuple[Task
         yield task, attempt(finish)
 
 
-def _is_done(task: Task, known: dict[str, Row]) -> bool:
-    return task.mark in known and (task.picture is None or Path(task.picture).exists())
+def _is_done(task: Task, known: Known) -> bool:
+    return (task.image, task.mark) in known and (task.picture is None or Path(task.picture).exists())
 
 
 def _timed_again(plan: Plan, wanted: dict[str, list[Task]], left: dict[str, list[Task]]) -> list[Task]:

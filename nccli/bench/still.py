@@ -51,5 +51,6 @@ def make(codec: Codec, threads: int, device: str) -> StillCoder:
         fixed |= {"subsampling": codec.option("subsampling"), "advanced": {"tune": codec.option("tune")}}
     elif name == "JPEG2000":
         fixed = {"quality_mode": "rates", "irreversible": codec.option("irreversible") == "yes"}
+        fixed |= {"mct": int(codec.option("mct"))}
         return StillCoder(name, tuple(fixed.items()), "quality_layers")
     return StillCoder(name, tuple(fixed.items()), "quality")
