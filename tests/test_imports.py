@@ -19,6 +19,8 @@ ALLOWED = {
     "rich": {*COMMANDS, "report.py"},
     "constriction": {"entropy.py"},
     "struct": {"container.py"},
+    "onnxruntime": {"roi/external.py"},
+    "torchvision": {"roi/pretrained.py"},
     "ray": {"engine/cluster.py"},
     "imagecodecs": {"bench/extra.py"},
     "compressai": {"zoo/source.py"},
@@ -155,3 +157,12 @@ def test_coding_does_not_know_refinement() -> None:
 
 def test_refinement_options_load_nothing_heavy() -> None:
     assert not loaded("nccli.refinement.config", "nccli.refinement.trace") & set(LIGHT)
+
+
+def test_region_options_load_nothing_heavy() -> None:
+    assert not loaded("nccli.roi.options") & set(LIGHT)
+
+
+def test_masks_load_no_networks_before_they_are_used() -> None:
+    found = loaded("nccli.roi.choose", "nccli.roi.job")
+    assert not found & {"onnxruntime", "torchvision", "compressai", "scipy", "skimage"}
