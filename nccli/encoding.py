@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,14 +23,11 @@ from nccli.coding import (
     pack_latents,
     symbols_checksum,
 )
-from nccli.entropy import IntArray, SymbolCoder, SymbolEncoder, Tables
+from nccli.entropy import IntArray, SymbolCoder, SymbolEncoder, Tables, symbol_bits
 from nccli.quantize import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors, step_z_index
 from nccli.weights import ImageWeights
 
 SYMBOL_LIMIT = 2.0**30
-
-ESCAPE_LIMITS = (2**8, 2**16, 2**24)
-"""Zigzag values from which an escape takes another byte."""
 
 FLUSH_BYTES = 2.5
 """What the range coder adds to the information content, on average."""
@@ -74,16 +70,7 @@ class CostCounter:
         self.bits = 0.0
 
     def code(self, tables: Tables, indexes: IntArray, symbols: IntArray) -> IntArray:
-        start = tables.starts[indexes].astype(np.int64)
-        escape = tables.starts[indexes.astype(np.int64) + 1] - 1
-        place = start + (symbols.astype(np.int64) - tables.lowest[indexes])
-        outside = (place < start) | (place >= escape)
-        self.bits += float(tables.costs[np.where(outside, escape, place)].sum(dtype=np.float64))
-        if outside.any():
-            values = symbols[outside].astype(np.int64)
-            folded = np.where(values < 0, -2 * values - 1, 2 * values)
-            lengths = 1 + np.searchsorted(ESCAPE_LIMITS, folded, side="right")
-            self.bits += float((2 + 8 * lengths).sum())
+        self.bits += float(symbol_bits(tables, indexes, symbols).sum())
         return symbols
 
 
