@@ -77,7 +77,7 @@ def make_mask(name: str, picture: Picture) -> Mask:
     if kind == "seg" and not rest:
         from nccli.roi.segment import foreground
 
-        return _decided(foreground(roi_weights("seg"), pixels))
+        return foreground(roi_weights("seg"), pixels).astype(np.uint8) * np.uint8(255)
     if kind == "saliency" and not rest:
         from nccli.roi.saliency import saliency
 

@@ -35,6 +35,7 @@ class SegConfig:
         merged: channels of the way back up.
         expansion: channels within a block, relative to outside.
         area: pixels of the copy that the network sees, about.
+        threshold: likelihood from which a pixel is foreground.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 112, 176)
@@ -42,6 +43,7 @@ class SegConfig:
     merged: int = 48
     expansion: int = 2
     area: int = 160 * 160
+    threshold: float = 0.5
 
 
 def _unit(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -144,6 +146,8 @@ def network_mask(network: SegNetwork, config: SegConfig, picture: Image.Image) -
     return np.asarray(whole, np.float32)
 
 
-def foreground(path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How likely each pixel of (h, w, 3) is foreground, (h, w), by the network in `path`."""
-    return network_mask(*_loaded(path), Image.fromarray(pixels))
+def foreground(path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pixels of (h, w, 3) are foreground, (h, w), by the network in `path`."""
+    network, config = _loaded(path)
+    chosen: NDArray[np.bool_] = network_mask(network, config, Image.fromarray(pixels)) >= config.threshold
+    return chosen

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nccli.train", epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="action", required=True)
     image = commands.add_parser("image", help="train the image model; resumes RUN if it has a checkpoint")
     image.add_argument("data", nargs="+", type=Path, help="folders, tar shards or images")
     image.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--out", type=Path, default=Path("models"), help="models folder")
     export.add_argument("--name", required=True, help="what --model takes")
     export.add_argument("--about", default="", help="one line for `ncc models`")
+    export.add_argument("--retire", default="", metavar="REASON", help="remove older models of the name")
     measure = commands.add_parser("evaluate", help="rate-distortion table of a model, from real files")
     measure.add_argument("pictures", type=Path, help="folder of pictures")
     measure.add_argument("--model", default="s")
@@ -122,28 +123,29 @@ def run_keep(args: argparse.Namespace) -> None:
 def main() -> None:
     """Entry point."""
     args = build_parser().parse_args()
-    if args.command == "image":
+    if args.action == "image":
         run_image(args)
-    elif args.command == "export":
+    elif args.action == "export":
         from nccli.train.export import publish
 
         tiles, _ = data.split(data.load_tiles(args.data, TILE, workers=2))
-        print(publish(args.run / "checkpoint.safetensors", args.out, args.name, args.about, tiles))
-    elif args.command == "label":
+        checkpoint = args.run / "checkpoint.safetensors"
+        print(publish(checkpoint, args.out, args.name, args.about, tiles, args.retire))
+    elif args.action == "label":
         from nccli.train.label import label
 
         tiles, _ = data.split(data.load_tiles(args.data, TILE, workers=2))
         label(tiles, args.teacher, args.out, args.count)
-    elif args.command == "seg":
+    elif args.action == "seg":
         run_seg(args)
-    elif args.command == "keep":
+    elif args.action == "keep":
         run_keep(args)
     else:
         from nccli.train.evaluate import evaluate
 
-        every = args.every if args.command == "evaluate" else 1
+        every = args.every if args.action == "evaluate" else 1
         points, rates = evaluate(args.pictures, args.model, args.anchor, every)
-        if args.command == "card":
+        if args.action == "card":
             from nccli.train.card import write_card
 
             facts = {fact: getattr(args, fact) for fact in CARD_FACTS} | {"pictures": args.pictures.name}

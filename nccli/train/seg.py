@@ -7,11 +7,12 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +23,9 @@ from nccli.train.segdata import Pool, clip_frames, load_pool, random_batch
 
 AVERAGE = 0.998
 """Decay of the averaged weights per step."""
+
+THRESHOLDS, SAMPLES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6), 200
+"""What a threshold is chosen from, and by how many pictures."""
 
 ABOUT = "foreground against background, for masks"
 
@@ -142,7 +146,7 @@ def overlap(network: SegNetwork, config: SegConfig, clip: Path, every: int = 1) 
     scores = []
     for picture, shown in clip_frames(clip)[::every]:
         p = network_mask(network, config, picture)
-        found = torch.tensor(p) >= 0.5
+        found = torch.tensor(p) >= config.threshold
         true = torch.frombuffer(bytearray(shown.tobytes()), dtype=torch.uint8).view(found.shape) >= 128
         scores.append(float((found & true).sum() / (found | true).sum().clamp_min(1)))
     return sum(scores) / len(scores)
@@ -177,11 +181,23 @@ def train_seg(plan: SegPlan, labels: Path, clips: list[Path], held: list[Path], 
     return trainer
 
 
-def publish_seg(average: SegNetwork, folder: Path) -> Path:
+def best_threshold(network: SegNetwork, pool: Pool) -> float:
+    """The threshold of most overlap with the masks of some of the training pictures."""
+    scores = torch.zeros(len(THRESHOLDS))
+    for k in range(0, len(pool.pictures), -(-len(pool.pictures) // SAMPLES)):
+        picture = Image.fromarray(pool.pictures[k].permute(1, 2, 0).contiguous().numpy())
+        p, true = torch.tensor(network_mask(network, SegConfig(), picture)), pool.masks[k, 0] >= 128
+        for n, threshold in enumerate(THRESHOLDS):
+            found = p >= threshold
+            scores[n] += (found & true).sum() / (found | true).sum().clamp_min(1)
+    return THRESHOLDS[int(scores.argmax())]
+
+
+def publish_seg(average: SegNetwork, threshold: float, folder: Path) -> Path:
     """Write weights as seg-SHA8.safetensors and make them the catalogue's, in place of those before."""
     state = {k: v.half() if v.ndim > 1 else v for k, v in average.state_dict().items() if v.ndim}
     part, index = folder / "seg.part", folder / ROI_CATALOGUE
-    about = {"config": json.dumps(asdict(SegConfig()))}
+    about = {"config": json.dumps(asdict(replace(SegConfig(), threshold=threshold)))}
     save_file({k: v.contiguous() for k, v in state.items()}, part, about)
     part.chmod(0o644)
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
@@ -217,7 +233,7 @@ CARD = """# Model `seg`: masks of foregrounds
 | device | {device} |
 | licence | MIT, as the project |
 
-Mean intersection over union with the true masks, all frames, at a threshold of one half:
+Mean intersection over union with the true masks, over all frames:
 
 | clip | used for training | overlap |
 |---|---|---|

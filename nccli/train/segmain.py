@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nccli.train.seg import SegPlan, publish_seg, train_seg, write_seg_card
+from nccli.train.seg import SegPlan, best_threshold, publish_seg, train_seg, write_seg_card
+from nccli.train.segdata import load_pool
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -51,6 +52,8 @@ def run_seg(args: argparse.Namespace) -> None:
     plan = SegPlan(minutes=args.minutes, batch=args.batch, side=args.side, rate=args.rate, seed=args.seed)
     trainer = train_seg(plan, args.labels, args.clips, args.held, args.out)
     if args.publish:
-        path = publish_seg(trainer.average, args.publish)
+        network = trainer.average.eval()
+        threshold = best_threshold(network, load_pool(args.labels, args.clips))
+        path = publish_seg(network, threshold, args.publish)
         facts = {fact: getattr(args, fact) for fact in SEG_FACTS}
         print(write_seg_card(path, trainer, args.clips, args.held, facts))
