@@ -33,6 +33,7 @@ class Entry:
         file: weights file in the models folder, or the whole path of one elsewhere.
         sha256: of that file, hexadecimal.
         about: one line for people.
+        retired: why the model is gone; its number stays taken. Empty for the others.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Entry:
     file: str
     sha256: str
     about: str
+    retired: str = ""
 
     @property
     def tag(self) -> bytes:
@@ -57,13 +59,18 @@ def models_folder() -> Path:
 
 
 @lru_cache(maxsize=1)
-def entries() -> tuple[Entry, ...]:
-    """Every model of the catalogue, newest of a name first."""
+def all_entries() -> tuple[Entry, ...]:
+    """Every model that the catalogue ever had, newest of a name first."""
     path = models_folder() / "index.json"
     try:
         return tuple(Entry(**item) for item in json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"cannot read {path}: {error}") from error
+
+
+def entries() -> tuple[Entry, ...]:
+    """Every model of the catalogue that can be used, newest of a name first."""
+    return tuple(entry for entry in all_entries() if not entry.retired)
 
 
 def model_path(entry: Entry) -> Path:
@@ -127,8 +134,10 @@ def find_for_file(model_id: int, tag: bytes) -> Entry:
     """The model that wrote a file."""
     if model_id >= FIRST_ID:
         return _find_zoo_for_file(model_id, tag)
-    for entry in entries():
+    for entry in all_entries():
         if entry.id == model_id and entry.tag == tag:
+            if entry.retired:
+                raise UnsupportedError(f"the file needs model {model_id}, {entry.name!r}: {entry.retired}")
             return entry
     raise UnsupportedError(
         f"the file needs model {model_id} with weights {tag.hex()}, which this program lacks"

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import tarfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nccli import catalogue
 from nccli.catalogue import Entry
 from nccli.coding import receive
 from nccli.encoding import send
+from nccli.errors import UnsupportedError
 from nccli.metrics import psnr
 from nccli.tiles import Shape, analyse, reconstruct
 from nccli.train import data
@@ -252,6 +254,29 @@ def test_a_second_export_gets_a_new_id(
     publish(trained[1], models, "tiny", "again", tiles[:1])
     listed = json.loads((models / "index.json").read_text())
     assert [(item["id"], item["about"]) for item in listed] == [(2, "again"), (1, "a test")]
+    assert all((models / item["file"]).exists() for item in listed)
+
+
+def test_a_retired_model_keeps_its_id(
+    exported: tuple[ImageWeights, Path],
+    trained: tuple[Trainer, Path, list[float]],
+    tiles: Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (old,) = [Entry(**i) for i in json.loads((exported[1] / "index.json").read_text()) if i["id"] == 1]
+    (tmp_path / "index.json").write_text(json.dumps([asdict(old)]))
+    (tmp_path / old.file).write_bytes(b"weights")
+    path = publish(trained[1], tmp_path, "tiny", "new", tiles[:1], retire="gone with 0.2")
+    assert {p.name for p in tmp_path.iterdir()} == {"index.json", path.name}
+    monkeypatch.setattr(catalogue, "models_folder", lambda: tmp_path)
+    catalogue.all_entries.cache_clear()
+    try:
+        assert [(entry.name, entry.id) for entry in catalogue.entries()] == [("tiny", 2)]
+        with pytest.raises(UnsupportedError, match="model 1, 'tiny': gone"):
+            catalogue.find_for_file(1, old.tag)
+    finally:
+        catalogue.all_entries.cache_clear()
 
 
 @pytest.mark.parametrize("lmbda", [0.002, 0.06])

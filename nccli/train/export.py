@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -75,13 +75,25 @@ def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
     return save_weights(tensors, model.config, folder, name)
 
 
-def publish(checkpoint: Path, folder: Path, name: str, about: str, tiles: Tensor) -> Path:
-    """Export into a models folder and put the model first in its catalogue, under a new id."""
+def publish(checkpoint: Path, folder: Path, name: str, about: str, tiles: Tensor, retire: str = "") -> Path:
+    """Export into a models folder and put the model first in its catalogue, under a new id.
+
+    With a reason to `retire`, older models of the name lose their files and keep their ids.
+    """
     path = export(checkpoint, folder, name, tiles)
     index = folder / "index.json"
-    listed = json.loads(index.read_text()) if index.exists() else []
+    listed = [Entry(**item) for item in json.loads(index.read_text())] if index.exists() else []
+    if retire:
+        listed = [_retired(entry, folder, retire) if entry.name == name else entry for entry in listed]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    number = max((item["id"] for item in listed), default=0) + 1
-    entry = Entry(name=name, id=number, file=path.name, sha256=digest, about=about)
-    index.write_text(json.dumps([asdict(entry), *listed], indent=2) + "\n")
+    number = max((entry.id for entry in listed), default=0) + 1
+    listed.insert(0, Entry(name=name, id=number, file=path.name, sha256=digest, about=about))
+    index.write_text(json.dumps([asdict(entry) for entry in listed], indent=2) + "\n")
     return path
+
+
+def _retired(entry: Entry, folder: Path, reason: str) -> Entry:
+    """Remove an entry's weights and card."""
+    for old in (folder / entry.file, (folder / entry.file).with_suffix(".md")):
+        old.unlink(missing_ok=True)
+    return replace(entry, retired=entry.retired or reason)
