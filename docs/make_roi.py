@@ -1,19 +1,17 @@
 """Make the pictures and tables of roi.md: `python docs/make_roi.py`.
 
-Writes docs/images/roi-*.png and what stands between the marks of the page. With --clips FOLDER, a folder
-of clips with true masks, also what `seg` finds in them.
+Writes docs/images/roi-*.png and what stands between the marks of the page. Needs scikit-image.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-from pathlib import Path
 
 import numpy as np
 from make_guide import DOCS, SOURCE, fill
 from numpy.typing import NDArray
 from PIL import Image
+from skimage import data
 
 import nccli
 from nccli.container import read_container
@@ -25,6 +23,7 @@ from nccli.roi.models import make_mask
 
 PAGE, IMAGES = DOCS / "roi.md", DOCS / "images"
 SIZE = 4200
+SHOWN = (270, 200)
 FACES = {"left eye": "130,80,70,50", "right eye": "225,70,65,60", "nose": "170,130,70,60"}
 """Boxes in the bundled picture: three runs that differ in nothing else."""
 
@@ -37,9 +36,9 @@ def keep(name: str, pixels: Image8) -> str:
     return f"![{name}](images/roi-{name}.png)"
 
 
-def shown(data: bytes) -> Image8:
+def shown(png: bytes) -> Image8:
     """A PNG as an array."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
 def at_work(pixels: Image8) -> str:
@@ -60,50 +59,34 @@ def three(pixels: Image8) -> str:
     runs: dict[str, str | None] = {"none": None, **FACES}
     rows = [f"| mask | bytes | {' | '.join(FACES)} |", f"|---|---|{'---|' * len(FACES)}"]
     for name, box in runs.items():
-        data = nccli.encode(pixels, size=SIZE, roi=box).data
-        x_hat = nccli.decode_array(data)
+        coded = nccli.encode(pixels, size=SIZE, roi=box).data
+        x_hat = nccli.decode_array(coded)
         cells = []
         for place in FACES.values():
             inside = mask_of_boxes(place, *pixels.shape[:2]) > 0
             error = np.square(pixels[inside].astype(np.float64) - x_hat[inside]).mean()
             text = f"{10 * np.log10(255**2 / error):.2f} dB"
             cells.append(f"**{text}**" if place == box else text)
-        rows.append(f"| {name} | {len(data):,} | {' | '.join(cells)} |")
+        rows.append(f"| {name} | {len(coded):,} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def found(pixels: Image8) -> str:
-    """What the shipped models make of the bundled picture."""
-    cells = [keep(name, make_mask(name, Picture(pixels))) for name in ("seg", "saliency")]
-    return f"| `seg` | `saliency` |\n|---|---|\n| {' | '.join(cells)} |"
-
-
-def clips(folder: Path) -> str:
-    """A frame of every clip, its true mask and that of `seg`, side by side in one picture."""
+    """Pictures, and what the shipped models make of them, in one strip each."""
     strips = []
-    for clip in sorted(folder.iterdir()):
-        frames = [p for p in sorted(clip.iterdir()) if (clip / "masks" / f"{p.stem}.png").is_file()]
-        if frames:
-            path = frames[len(frames) // 2]
-            frame = np.asarray(Image.open(path).convert("RGB"))
-            true = Image.open(clip / "masks" / f"{path.stem}.png").convert("RGB")
-            mask = Image.fromarray(make_mask("seg", Picture(frame))).convert("RGB")
-            parts = [Image.fromarray(frame), true, mask]
-            strips.append(np.concatenate([np.asarray(part.resize((288, 162))) for part in parts], 1))
-    return f"Frame, true mask, mask of `seg`:\n\n{keep('clips', np.concatenate(strips))}"
+    for picture in (pixels, data.astronaut(), data.coffee()):
+        masks = [make_mask(name, Picture(picture)) for name in ("seg", "saliency")]
+        parts = [Image.fromarray(part).convert("RGB").resize(SHOWN) for part in (picture, *masks)]
+        strips.append(np.concatenate([np.asarray(part) for part in parts], 1))
+    return f"Picture, `seg`, `saliency`:\n\n{keep('models', np.concatenate(strips))}"
 
 
 def main() -> None:
     """Make everything."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--clips", type=Path, help="folder of clips with true masks")
-    args = parser.parse_args()
     pixels = np.asarray(Image.open(SOURCE).convert("RGB"))
     fill(PAGE, "pictures", at_work(pixels))
     fill(PAGE, "three", three(pixels))
     fill(PAGE, "models", found(pixels))
-    if args.clips:
-        fill(PAGE, "clips", clips(args.clips))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ SIDES = (48, 96)
 BLUR = 0.04
 """Standard deviation of the final smoothing, relative to the longer side."""
 
+FADE = 0.1
+"""Part of a side over which the picture fades at its edges."""
+
 LOW, HIGH = 60, 97
 """Percentiles of saliency that become black and white."""
 
@@ -42,15 +45,22 @@ def _residual_energy(small: NDArray[np.float64]) -> NDArray[np.float64]:
     red, green, blue = small[..., 0], small[..., 1], small[..., 2]
     planes = (small.mean(2), red - green, blue - (red + green) / 2)
     energy = np.zeros(small.shape[:2])
+    window = np.outer(*(_faded(side) for side in small.shape[:2]))
     for plane in planes:
         if np.ptp(plane) < 1e-3:
             continue
-        spectrum = np.fft.fft2(plane)
+        spectrum = np.fft.fft2((plane - plane.mean()) * window)
         log = np.log(np.abs(spectrum) + 1e-9)
         residual = log - _box(log)
         back = np.abs(np.fft.ifft2(np.exp(residual) * spectrum / (np.abs(spectrum) + 1e-9))) ** 2
-        energy += back / back.max() * np.ptp(plane)
+        energy += back * window / back.max() * np.ptp(plane)
     return energy
+
+
+def _faded(side: int) -> NDArray[np.float64]:
+    """1 but towards both ends: opposite edges of a picture are neighbours to the transform."""
+    from_edge = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
+    return np.minimum(from_edge / (FADE * side), 1.0)
 
 
 def _box(x: NDArray[np.float64]) -> NDArray[np.float64]:
