@@ -24,30 +24,22 @@ def table(summary: dict[str, Any]) -> str:
     entries = [e for e in summary["entries"] if not e["published"] or e["codec"] in SHOWN]
     entries.sort(key=lambda e: e["bd"].get("psnr", {"percent": 0.0})["percent"])
     lines = [
-        "| | BD-rate, PSNR | BD-rate, MS-SSIM | encoding time | decoding time |",
-        "|---|---:|---:|---:|---:|",
+        "| | BD-rate, PSNR | BD-rate, MS-SSIM |",
+        "|---|---:|---:|",
     ]
     for entry in entries:
         anchor = entry["codec"] == summary["anchor"] and not entry["published"]
         rates = ["0" if anchor else _percent(entry["bd"].get(metric)) for metric in ("psnr", "ms_ssim")]
-        times = [_times(entry[kind]) for kind in ("encode_ratio", "decode_ratio")]
         title = f"{entry['title']}, published" if entry["published"] else entry["title"]
-        lines.append(f"| {' | '.join([title, *rates, *times])} |")
+        lines.append(f"| {' | '.join([title, *rates])} |")
     anchor_title = next(e["title"] for e in summary["entries"] if e["codec"] == summary["anchor"])
     count = len(summary["images"])
-    note = (
-        f"{count} Kodak pictures, against {anchor_title}: bits for the same quality, and time as a multiple, "
-        f"{summary['threads']} thread on {summary['machine']['processor']}."
-    )
+    note = f"{count} Kodak pictures, against {anchor_title}: more bits, or fewer, for the same quality."
     return "\n".join([*lines, "", note])
 
 
 def _percent(found: dict[str, float] | None) -> str:
     return f"{found['percent']:+.1f} %" if found else "-"
-
-
-def _times(ratio: float | None) -> str:
-    return "-" if ratio is None else f"x {ratio:.3g}"
 
 
 def with_results(readme: str, summary: dict[str, Any]) -> str:
