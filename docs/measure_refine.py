@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import nccli
+from nccli.api import make_target
 from nccli.catalogue import DEFAULT_MODEL, find
 from nccli.engine.journal import Journal, read_journal
 from nccli.files import read_bytes
@@ -28,6 +29,8 @@ from nccli.media import read_picture
 from nccli.metrics import psnr
 from nccli.picture import Picture
 from nccli.refinement.config import THREE_CLASSES, Method, RefineOptions, preset
+from nccli.refinement.mask import importance_of
+from nccli.roi.mask import Choice, select
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LAMBDA = 0.01
@@ -37,6 +40,7 @@ NEVER = (0.0005, 0.002, 0.008, 0.03, 0.12)
 SIZES = (0.15, 0.4, 1.0)
 """Bits per pixel of the size targets."""
 
+REGION_SIZES = (0.4, 1.0)
 CHECKER = 64
 """Pixels a side of the squares of the region of interest."""
 
@@ -85,8 +89,9 @@ def cases() -> Iterator[tuple[Case, RefineOptions | None]]:
     for size in SIZES:
         yield Case("size", "plain", 0.0, 0, size), None
         yield Case("size", "default", 0.0, 500, size), preset("default")
-    yield Case("region", "plain", 0.0, 0, 0.4), None
-    yield Case("region", "default", 0.0, 500, 0.4), preset("default")
+    for size in REGION_SIZES:
+        yield Case("region", "plain", 0.0, 0, size), None
+        yield Case("region", "default", 0.0, 500, size), preset("default")
     for weight in (0.0, 1.0, 4.0):
         options = preset("default", metrics=(("mse", 1.0), ("features", weight)))
         yield Case("features", f"features={weight:g}", 0.0, 500, 0.25), options
@@ -109,8 +114,14 @@ def run(case: Case, options: RefineOptions | None, picture: Picture, short: int)
         data, improved = nccli.encode(pixels, **target).data, False
     else:
         options = replace(options, steps=max(options.steps // short, 1))
-        importance = np.where(inside, 1.0, 1 / 30).astype(np.float32) if case.part == "region" else None
-        refined = nccli.refine(pixels, options=options, importance=importance, **target)
+        region, importance = None, None
+        if case.part == "region":
+            selection = select((inside * 255).astype(np.uint8), Choice(feather=0))
+            region, importance = selection.region, importance_of(selection.mask, None)
+        wanted = make_target(picture.height * picture.width, **target)
+        refined = nccli.refine_picture(
+            Picture(pixels), wanted, options, measure=False, region=region, importance=importance
+        )
         data, improved = refined.data, refined.improved
     decoded = nccli.decode_array(data).reshape(pixels.shape)
     bpp = len(data) * 8 / (picture.height * picture.width)
@@ -255,10 +266,13 @@ def size_table(rows: Rows) -> list[str]:
 
 def region_table(rows: Rows) -> list[str]:
     """A checkerboard as the region, at equal size."""
-    lines = [f"Squares of {CHECKER} pixels, 0.4 bpp.", "", "| | PSNR inside | PSNR |", "|---|---|---|"]
-    for name, title in (("plain", "uniform encode"), ("default", "refined with the mask")):
-        found = chosen(rows, part="region", name=name)
-        lines.append(f"| {title} | {average(found, 'inside'):.2f} | {average(found, 'psnr'):.2f} |")
+    lines = [f"Squares of {CHECKER} pixels.", "", "| bpp | | PSNR inside | PSNR |", "|---|---|---|---|"]
+    for size in REGION_SIZES:
+        for name, title in (("plain", "uniform encode"), ("default", "refined with the mask")):
+            found = chosen(rows, part="region", name=name, size=size)
+            lines.append(
+                f"| {size:g} | {title} | {average(found, 'inside'):.2f} | {average(found, 'psnr'):.2f} |"
+            )
     return lines
 
 

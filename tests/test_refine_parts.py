@@ -319,26 +319,30 @@ def test_feature_metric_works_offline() -> None:
 def test_size_control_raises_lambda_when_there_is_room() -> None:
     control = Size(0.01, 1000)
     before = control.lmbda
-    control.learn(Measured(900, 30, 60, 0), 0.5)
+    control.learn(Measured(900, 30, 60, 0))
     assert control.lmbda > before
-    control.learn(Measured(1500, 30, 60, 0), 0.5)
-    control.learn(Measured(1500, 30, 60, 0), 0.5)
+    control.learn(Measured(1500, 30, 60, 0))
+    control.learn(Measured(1500, 30, 60, 0))
     assert control.lmbda < before
+    assert control.rate_weight == 1
     assert not control.meets(Measured(1001, 30, 60, 0))
 
 
 def test_two_sided_weight() -> None:
     control = Size(0.01, 1000, two_sided=True)
-    assert control.rate_weight(1100) == 4
-    assert control.rate_weight(900) == 0.25
-    before = control.lmbda
-    control.learn(Measured(900, 30, 60, 0), 0.5)
-    assert control.lmbda == before
+    control.learn(Measured(1000, 30, 60, 0))
+    assert control.rate_weight == pytest.approx(4, rel=0.01)
+    control.learn(Measured(990, 30, 60, 0))
+    assert control.rate_weight == pytest.approx(0.25, rel=0.02)
+    for _ in range(3):
+        control.learn(Measured(1500, 30, 60, 0))
+    assert control.rate_weight > 8
+    assert control.lmbda == 0.01
 
 
 def test_quality_control() -> None:
     control = Quality(0.01, 32.0)
-    control.learn(Measured(900, 31, 60, 0), 0.5)
+    control.learn(Measured(900, 31, 60, 0))
     assert control.lmbda > 0.01
     assert control.meets(Measured(900, 32.001, 60, 0))
     assert not control.meets(Measured(900, 31.999, 60, 0))

@@ -57,10 +57,10 @@ class Distortion:
         peak = (1 << self.depth) - 1
         return (self.fit(x_hat) * peak).round().clamp(0, peak) / peak
 
-    def squared(self, fitted: Tensor) -> Tensor:
+    def squared(self, fitted: Tensor, weighted: bool = True) -> Tensor:
         """Mean squared error on the scale of 8 bits, each pixel weighted by its importance."""
         error = (fitted - self.x).square()
-        if self.importance is not None:
+        if weighted and self.importance is not None:
             error = error * self.importance
         return error.mean() * PEAK_SQUARED
 
@@ -93,6 +93,11 @@ class Source:
     importance: Importance | None = None
     mse_weight: float = 1.0
     others: tuple[tuple[Metric, float], ...] = ()
+
+    @property
+    def mean_importance(self) -> float:
+        """1 when all pixels count fully."""
+        return 1.0 if self.importance is None else float(self.importance.mean())
 
     def distortion(self, rows: slice, columns: slice, device: torch.device) -> Distortion:
         """The distortion of a rectangle."""

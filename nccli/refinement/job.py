@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nccli import files
 from nccli.container import read_container
 from nccli.errors import ExitCode
@@ -67,8 +69,12 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> tuple[Re
 def _chosen(
     job: Job, options: RefineJobOptions, picture: Picture
 ) -> tuple[Region | None, Importance | None, tuple[str, ...]]:
-    """Region and pixel weights of an input, and remarks about them."""
-    selection = selection_for(picture, options.roi, job.source, options.common)
+    """Region and pixel weights of an input, and remarks about them.
+
+    Pixels have weights of their own, so the steps need no feather unless the user wants one.
+    """
+    roi = options.roi if options.roi.roi_feather is not None else replace(options.roi, roi_feather=0.0)
+    selection = selection_for(picture, roi if roi.wanted else options.roi, job.source, options.common)
     if selection is None:
         return None, None, ()
     remarks = () if selection.remark is None else (f"{job.source}: {selection.remark}",)

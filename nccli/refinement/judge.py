@@ -71,7 +71,8 @@ class Judge:
         scale = weights.spread[:, None, None] / 2**LATENT_BITS
         shown = task.distortion.rounded(weights.g_s(y_hat.float()[None] * scale, self._anchors))
         squared = float(task.distortion.squared(shown))
-        psnr = 10 * math.log10(PEAK_SQUARED / max(squared, 1e-9))
+        plain = float(task.distortion.squared(shown, weighted=False))
+        psnr = 10 * math.log10(PEAK_SQUARED / max(plain, 1e-9))
         return Measured(size + task.overhead, psnr, squared, float(task.distortion.perceptual(shown)))
 
     def candidate(self, latents: Latents, setting: Setting, still: bool) -> Candidate:

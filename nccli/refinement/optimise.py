@@ -46,8 +46,9 @@ CHECK_EVERY = (4, 50)
 EXTRA_CHECKS = 24
 """Checks beyond the schedule until a target is met from both sides."""
 
-EXTRA_FRACTION = 0.8
-"""Where in the schedule the steps of these are: soft and fast enough to move."""
+EXTRA_FRACTION, EXTRA_RATE = 0.75, 0.5
+"""Where in the schedule the temperature of these steps is, and the share of the learning rate they have:
+soft and fast enough to move."""
 
 Z, STEP = 2, 3
 """Numbers of these variables, after the two passes of y."""
@@ -172,7 +173,7 @@ class Optimiser:
             if self._best.settled:
                 break
             for _ in range(CHECK_EVERY[0]):
-                soft = self._step(EXTRA_FRACTION)
+                soft = self._step(EXTRA_FRACTION, EXTRA_RATE)
             self._check(1.0, soft)
         self._best.mix()
 
@@ -192,8 +193,8 @@ class Optimiser:
         units = round(float(self._variables.step_y.detach()) * STEP_UNIT)
         return min(max(units, -STEP_Y_LIMIT), STEP_Y_LIMIT)
 
-    def _step(self, fraction: float) -> tuple[float, float]:
-        """One step of the optimiser; returns the soft iterate's bpp and PSNR."""
+    def _step(self, fraction: float, rate: float | None = None) -> tuple[float, float]:
+        """One step of the optimiser, at the schedule's rate if none is given; the soft bpp and PSNR."""
         task, problem = self._task, self._problem
         tau = self._options.temperature(fraction)
         moving = sorted(self._moving)
@@ -211,9 +212,9 @@ class Optimiser:
         x_hat = task.distortion.fit(self._synthesise(soft.y_hat))
         squared, perceptual = task.distortion.squared(x_hat), task.distortion.perceptual(x_hat)
         bpp = (soft.bits + z_bits) / task.pixels
-        size = float(bpp.detach()) * task.pixels / 8 + task.overhead
-        weight = self._control.rate_weight(size)
-        loss = weight * bpp + task.distortion.total(squared, perceptual, self._control.lmbda)
+        loss = self._control.rate_weight * bpp + task.distortion.total(
+            squared, perceptual, self._control.lmbda
+        )
         gradients = dict(
             zip(moving, torch.autograd.grad(loss, [self._tensors[n] for n in moving]), strict=True)
         )
@@ -221,7 +222,7 @@ class Optimiser:
             if number in gradients:
                 gradients[number] *= mask
         decay = LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * fraction)) / 2
-        self._adam.step(gradients, decay)
+        self._adam.step(gradients, decay if rate is None else rate)
         self._clock.step += 1
         return float(bpp.detach()), _decibels(float(squared.detach()))
 
@@ -253,7 +254,7 @@ class Optimiser:
             step_y=setting.step_y,
         )
         self._rows.append(row)
-        self._control.learn(measured, fraction)
+        self._control.learn(measured)
 
     def _tell(self) -> None:
         clock, best = self._clock, self._best.chosen().measured

@@ -86,7 +86,9 @@ def improve(
         free = Latents(latents.grid, latents.y.clone(), latents.z.clone())
         source = source_of(pixels, plan, weights.device)
         lmbda = plan.lmbda or lambda_of(stream.setting)
-        control = control_for(plan.target, lmbda, plan.options)
+        # A mask makes distortion count for less; to hold a size or a PSNR lambda makes up for it.
+        held = lmbda if plan.target.lmbda is not None else lmbda / source.mean_importance
+        control = control_for(plan.target, held, plan.options)
         setting = rebased(stream.setting, plan.options, lmbda)
         start = Start(Engine.of(weights), source, free, setting)
         verdict = Verdict(weights, source, pack, control)

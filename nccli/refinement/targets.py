@@ -16,7 +16,7 @@ ELASTICITY = 0.6
 PSNR_PER_LAMBDA = 1.3
 """dB of PSNR for each doubling of lambda, about."""
 
-PATIENCE = 0.5
+PATIENCE = 0.7
 """Share of the error that one correction takes out: the latents follow lambda with a delay."""
 
 HEAD_START = 1.12
@@ -44,8 +44,8 @@ class Measured(NamedTuple):
 
     Attributes:
         bytes: of the whole file, to within a few.
-        psnr: dB, of the stored samples, each pixel weighted by its importance.
-        squared: mean squared error on the scale of 8 bits, likewise.
+        psnr: dB, of the stored samples.
+        squared: mean squared error on the scale of 8 bits, each pixel weighted by its importance.
         perceptual: weighted sum of the other distortions.
     """
 
@@ -60,10 +60,11 @@ class Control(Protocol):
 
     lmbda: float
 
-    def learn(self, measured: Measured, fraction: float) -> None:
-        """See a rounded iterate when this fraction of the schedule is done."""
+    def learn(self, measured: Measured) -> None:
+        """See a rounded iterate."""
 
-    def rate_weight(self, soft_bytes: float) -> float:
+    @property
+    def rate_weight(self) -> float:
         """Factor on the rate in the objective."""
 
     def meets(self, measured: Measured) -> bool:
@@ -79,10 +80,11 @@ class Fixed:
 
     lmbda: float
 
-    def learn(self, measured: Measured, fraction: float) -> None:
+    def learn(self, measured: Measured) -> None:
         """Nothing to learn."""
 
-    def rate_weight(self, soft_bytes: float) -> float:
+    @property
+    def rate_weight(self) -> float:
         return 1.0
 
     def meets(self, measured: Measured) -> bool:
@@ -96,8 +98,14 @@ class Fixed:
 class Size:
     """At most `size` bytes, and nearly that.
 
-    With `two_sided` the rate's weight jumps between two values instead of lambda changing: the
-    balance among several distortions is the user's.
+    With `two_sided` the rate's weight moves instead of lambda, so that the balance among several
+    distortions stays the user's: it jumps between two values by the last rounded size, and the level of
+    both follows the sizes. Soft sizes would mislead: at high temperatures they are twice the real ones.
+
+    Attributes:
+        lmbda: at the start.
+        size: bytes.
+        two_sided: see above.
     """
 
     lmbda: float
@@ -105,22 +113,22 @@ class Size:
     two_sided: bool = False
 
     def __post_init__(self) -> None:
-        self._start = self.lmbda
-        self._bias = 1.0
+        self._level = self._side = 1.0
         if not self.two_sided:
             self.lmbda *= HEAD_START
+        self._start = self.lmbda
 
-    def learn(self, measured: Measured, fraction: float) -> None:
-        error = math.log(self.size * AIM / measured.bytes)
+    def learn(self, measured: Measured) -> None:
+        change = math.exp(PATIENCE * math.log(self.size * AIM / measured.bytes) / ELASTICITY)
         if self.two_sided:
-            self._bias *= math.exp(0.5 * error)
-            return
-        self.lmbda = _within(self.lmbda * math.exp(PATIENCE * error / ELASTICITY), self._start)
+            self._level /= change
+            self._side = WEIGHT_ABOVE if measured.bytes > self.size * AIM else WEIGHT_BELOW
+        else:
+            self.lmbda = _within(self.lmbda * change, self._start)
 
-    def rate_weight(self, soft_bytes: float) -> float:
-        if not self.two_sided:
-            return 1.0
-        return WEIGHT_ABOVE if soft_bytes > self.size * AIM * self._bias else WEIGHT_BELOW
+    @property
+    def rate_weight(self) -> float:
+        return self._level * self._side
 
     def meets(self, measured: Measured) -> bool:
         return measured.bytes <= self.size - PRICE_ERROR
@@ -139,11 +147,12 @@ class Quality:
     def __post_init__(self) -> None:
         self._start = self.lmbda
 
-    def learn(self, measured: Measured, fraction: float) -> None:
+    def learn(self, measured: Measured) -> None:
         octaves = (self.psnr - measured.psnr) / PSNR_PER_LAMBDA
         self.lmbda = _within(self.lmbda * 2 ** (PATIENCE * octaves), self._start)
 
-    def rate_weight(self, soft_bytes: float) -> float:
+    @property
+    def rate_weight(self) -> float:
         return 1.0
 
     def meets(self, measured: Measured) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 
 from nccli.coding import Grid
 from nccli.encoding import Stream
-from nccli.refinement.distortion import PEAK_SQUARED, Source
+from nccli.metrics import psnr
+from nccli.refinement.distortion import Source
 from nccli.refinement.targets import Control, Fixed, Measured, Quality, Size
 from nccli.refinement.windows import windows
 from nccli.tiles import Shape, reconstruct
@@ -53,8 +53,7 @@ class Verdict:
             whole = self._source.distortion(slice(None), slice(None), self._weights.device)
             with torch.no_grad():
                 perceptual = float(whole.perceptual(shown))
-        psnr = 10 * math.log10(PEAK_SQUARED / max(squared, 1e-9))
-        return Measured(self.size(stream), psnr, squared, perceptual)
+        return Measured(self.size(stream), psnr(self._source.pixels, decoded), squared, perceptual)
 
     def objective(self, measured: Measured) -> float:
         """bpp + distortion at the lambda of the start."""
