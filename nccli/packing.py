@@ -63,7 +63,7 @@ class Packer:
             depth=picture.depth,
         )
         payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
-        return write_container(header, [*self._roi, *self._fixed, Section(SectionId.LATENTS, payload)])
+        return write_container(header, [*self._roi, Section(SectionId.LATENTS, payload), *self._fixed])
 
     def _check(self) -> None:
         size = sum(section.size for section in (*self._roi, *self._fixed))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 # Before torch is loaded: threads that spin while waiting slow down fifty times on a busy machine.
@@ -13,6 +14,12 @@ from skimage import data
 from nccli.catalogue import DEFAULT_MODEL, find
 from nccli.weights import ImageWeights, load_model
 from tests.support import Pixels, Sample, encode_sample, frozen
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts() -> None:
+    """A suite that was started in the background would hand ignored interrupts on to its commands."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

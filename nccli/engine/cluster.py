@@ -120,4 +120,4 @@ def _collect(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayActorError:
         raise WorkerDied from None
     except ray.exceptions.RayTaskError as error:
-        raise error.as_instanceof_cause() from None
+        raise error.cause from None
