@@ -80,5 +80,5 @@ def random_crops(tiles: Tensor, batch: int, size: int, generator: torch.Generato
         crop = crop.flip(1) if flip_h else crop
         crop = crop.flip(2) if flip_w else crop
         crops.append(crop.transpose(1, 2) if transpose else crop)
-    layout = torch.channels_last  # a step on a CPU takes 0.8 times as long as with planes
+    layout = torch.channels_last  # faster on a CPU than planes
     return torch.stack(crops).contiguous(memory_format=layout).float().div_(255)
