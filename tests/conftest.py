@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 # Before torch is loaded: threads that spin while waiting slow down fifty times on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -11,9 +13,10 @@ import pytest
 import torch
 from skimage import data
 
+from nccli import cli
 from nccli.catalogue import DEFAULT_MODEL, find
 from nccli.weights import ImageWeights, load_model
-from tests.support import Pixels, Sample, encode_sample, frozen
+from tests.support import Call, Pixels, Sample, encode_sample, frozen
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -27,6 +30,23 @@ def _restore_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+    """The command line in this process, in a folder of its own: arguments -> exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NCC_MODEL", raising=False)
+
+    def run(*args: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["ncc", *args])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from nccli.weights import ImageWeights
 Pixels = NDArray[np.uint8]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+Call = Callable[..., int]
+"""The command line: arguments -> exit code."""
 
 
 def frozen(pixels: Pixels) -> Pixels:

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +14,8 @@ import pytest
 from PIL import Image
 
 import nccli
-from nccli import cli
 from nccli.errors import ExitCode
-from tests.support import ROOT, Pixels, run_ncc, run_python
-
-Call = Callable[..., int]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """The command line in this process, in a folder of its own: arguments -> exit code."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NCC_MODEL", raising=False)
-
-    def run(*args: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["ncc", *args])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return run
+from tests.support import ROOT, Call, Pixels, run_ncc, run_python
 
 
 @pytest.fixture

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nccli import cli
 from nccli.container import SectionId, read_container
 from nccli.errors import ExitCode
 from nccli.roi.mask import mask_of_boxes
-from tests.support import Pixels
+from tests.support import Call, Pixels
 
-Call = Callable[..., int]
 BOX = "40,20,60,50"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """The command line in this process, in a folder of its own: arguments -> exit code."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NCC_MODEL", raising=False)
-
-    def run(*args: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["ncc", *args])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return run
 
 
 @pytest.fixture
