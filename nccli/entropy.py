@@ -84,7 +84,7 @@ def symbol_bits(tables: Tables, indexes: IntArray, symbols: IntArray) -> NDArray
     escape = tables.starts[indexes.astype(np.int64) + 1] - 1
     place = start + (symbols.astype(np.int64) - tables.lowest[indexes])
     outside = (place < start) | (place >= escape)
-    bits = tables.costs[np.where(outside, escape, place)].astype(np.float64)
+    bits: NDArray[np.float64] = tables.costs[np.where(outside, escape, place)].astype(np.float64)
     values = symbols[outside].astype(np.int64)
     folded = np.where(values < 0, -2 * values - 1, 2 * values)
     bits[outside] += 2 + 8 * (1 + np.searchsorted(ESCAPE_LIMITS, folded, side="right"))

@@ -46,7 +46,7 @@ class CostTable:
 
     def bits(self, rows: Tensor, symbols: Tensor) -> Tensor:
         """Bits of each soft symbol in its soft row (0 is the first); differentiable in both."""
-        cost: Tensor = _Interpolate.apply(rows, symbols, self._table, self.reach)  # type: ignore[no-untyped-call]
+        cost: Tensor = _Interpolate.apply(rows, symbols, self._table, self.reach)  # type: ignore[no-untyped-call, unused-ignore]
         return cost
 
 

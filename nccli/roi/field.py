@@ -71,7 +71,7 @@ class Region:
     def weights(self, height: int, width: int) -> NDArray[np.float32]:
         """What the error of every pixel counts, 1 where importance is full: (height, width) of pixels."""
         grid = -(-height // LATENT_STRIDE), -(-width // LATENT_STRIDE)
-        each = np.exp2(self.drops(*grid) / -RATE_UNIT).astype(np.float32)
+        each: NDArray[np.float32] = np.exp2(self.drops(*grid) / -RATE_UNIT).astype(np.float32)
         return each.repeat(LATENT_STRIDE, 0)[:height].repeat(LATENT_STRIDE, 1)[:, :width]
 
     def drops(self, height: int, width: int) -> Integers:

@@ -136,7 +136,8 @@ def mask_of_array(values: NDArray[np.generic]) -> Mask:
     if values.dtype.kind == "f":
         if not (values.min() >= 0 and values.max() <= 1):
             raise UsageError("floating-point masks must lie in [0, 1]")
-        return np.rint(values.astype(np.float64) * FULL).astype(np.uint8)
+        rounded: Mask = np.rint(values.astype(np.float64) * FULL).astype(np.uint8)
+        return rounded
     if values.dtype not in (np.uint8, np.uint16):
         raise UsageError(f"a mask must be bool, uint8, uint16 or float in [0, 1], not {values.dtype}")
     samples: Pixels = values  # type: ignore[assignment]

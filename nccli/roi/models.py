@@ -81,11 +81,11 @@ def make_mask(name: str, picture: Picture) -> Mask:
     if kind == "saliency" and not rest:
         from nccli.roi.saliency import saliency
 
-        return np.rint(saliency(pixels) * 255).astype(np.uint8)
+        return _shades(saliency(pixels))
     if kind == "onnx" and rest:
         from nccli.roi.external import onnx_mask
 
-        return np.rint(onnx_mask(rest, pixels) * 255).astype(np.uint8)
+        return _shades(onnx_mask(rest, pixels))
     if kind == "boxes":
         from nccli.roi.pretrained import detected
 
@@ -114,6 +114,12 @@ def _classes(text: str) -> tuple[str, ...]:
 def _decided(p: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Mask:
     """On where it is more likely than not: a mask of two values takes few bytes."""
     return (p >= 0.5).astype(np.uint8) * np.uint8(255)
+
+
+def _shades(p: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Mask:
+    """Importance in [0, 1] as samples."""
+    mask: Mask = np.rint(p * 255).astype(np.uint8)
+    return mask
 
 
 def _colours(picture: Picture) -> Mask:
