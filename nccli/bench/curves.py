@@ -11,8 +11,6 @@ import numpy as np
 
 from nccli.bench.rows import Row
 
-METHODS = ("akima", "pchip")
-
 MIN_OVERLAP = 0.1
 """Curves whose quality ranges share less than this part of their union are not compared."""
 

@@ -43,13 +43,6 @@ def as_text(summary: Summary) -> str:
     return "\n".join(out)
 
 
-def as_markdown(summary: Summary) -> str:
-    """A Markdown table."""
-    titles = header(summary)
-    rule = ["---", *("---:" for _ in titles[1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [titles, rule, *lines(summary)])
-
-
 def _metrics(summary: Summary) -> list[str]:
     return [metric for metric in BD_TITLES if any(metric in entry.bd for entry in summary.entries)]
 

@@ -22,7 +22,6 @@ DROP_UNIT = RATE_UNIT // STEP_UNIT
 """Rate points per unit of drop: drops count 1/64 octaves of lambda."""
 
 MAX_DROP = 16 * STEP_UNIT
-MAX_TOP = 15
 MAX_FEATHER = 7
 MAX_CELL_LOG2 = 7
 MAX_DECISIONS = 2**16
