@@ -191,7 +191,7 @@ def test_resuming_is_exact(trained: tuple[Trainer, Path, list[float]], tiles: Te
             assert all(torch.equal(ours[k], v) for k, v in module.state_dict().items())
         states = [[t.optimiser.state.get(p, {}) for p in t.model.parameters()] for t in (trainer, resumed)]
         assert [s.keys() for s in states[0]] == [s.keys() for s in states[1]]
-        assert sum(len(s) == 3 for s in states[0]) > 50
+        assert sum("rows_basis" in s for s in states[0]) > 20
         for a, b in zip(*states, strict=True):
             assert all(torch.equal(a[k], b[k]) for k in a)
         losses = []
@@ -227,6 +227,7 @@ def test_learning_rate_schedule() -> None:
         trainer.progress.seconds = seconds
         weights.append(trainer.z_weight())
     assert weights == [0, 0.25, 1, 1]
+    assert Trainer(replace(PLAN, z_warmup=0), CPU).z_weight() == 1
 
 
 @pytest.fixture(scope="module")

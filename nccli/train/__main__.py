@@ -94,6 +94,7 @@ def run_image(args: argparse.Namespace) -> None:
         flat=args.flat,
         seed=args.seed,
         bf16=args.bf16,
+        z_warmup=0.0 if args.start else Plan.z_warmup,
     )
     device = torch.device(args.device)
     tiles = data.load_tiles(args.data, TILE, workers=max(args.threads, 2))

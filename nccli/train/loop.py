@@ -20,6 +20,7 @@ from nccli.train import data
 from nccli.train.klt import klt_start, linear_layers
 from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
 from nccli.train.masks import disc_drops, random_drops
+from nccli.train.soap import Soap
 
 VALIDATION = ((0.0015, 0.0), (0.01, 0.0), (0.06, 0.0), (0.06, 4.0))
 """lambda in the region of interest, a disc, and octaves of lambda below it outside."""
@@ -40,7 +41,7 @@ class Plan:
         rate: peak learning rate.
         flat: fraction of the budget at the peak rate before the cosine fall to 2 %.
         warmup: steps of linear warm-up.
-        z_warmup: fraction of the budget over which the bits of z come to count in full.
+        z_warmup: fraction of the budget over which the bits of z come to count in full; 0 for at once.
         average: decay of the averaged weights per step.
         seed: seed of crops and noise.
         bf16: run the transforms in bfloat16.
@@ -81,13 +82,13 @@ class Trainer:
         self.average = ImageModel(CONFIGS[plan.size]).to(device)
         slow = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
         parameters = list(self.model.parameters())
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = Soap(
             [
                 {"params": [p for p in parameters if id(p) not in slow], "scale": 1.0},
                 {"params": [p for p in parameters if id(p) in slow], "scale": LINEAR_RATE},
             ],
             lr=plan.rate,
-            fused=True,
+            bf16=plan.bf16,
         )
 
     def transforms(self) -> contextlib.AbstractContextManager[object]:
@@ -107,7 +108,7 @@ class Trainer:
 
     def z_weight(self) -> float:
         """What the bits of z count: rises with the square of the time, or z would die before it is of use."""
-        return min(self._used() / self.plan.z_warmup, 1.0) ** 2
+        return min(self._used() / self.plan.z_warmup, 1.0) ** 2 if self.plan.z_warmup else 1.0
 
     def _used(self) -> float:
         """Part of the budget that is used up."""
@@ -171,8 +172,7 @@ class Trainer:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for name, p in self.model.named_parameters():
-            state = self.optimiser.state.get(p, {})
-            tensors |= {f"adam.{name}.{k}": v for k, v in state.items()}
+            tensors |= {f"optimiser.{name}.{k}": v for k, v in self.optimiser.state.get(p, {}).items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         part = path.with_suffix(".part")
         save_file(tensors, part, self._metadata())
@@ -187,7 +187,7 @@ class Trainer:
     def load(self, path: Path, restart: bool) -> None:
         """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule."""
         with safe_open(path, "pt") as file:
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
+            tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
             progress = Progress(**json.loads(file.metadata()["progress"]))
         for prefix, module in (("model.", self.model), ("average.", self.average)):
             state = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
@@ -196,10 +196,9 @@ class Trainer:
             return
         self.progress = progress
         for name, p in self.model.named_parameters():
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            if f"adam.{name}.step" in tensors:
-                self.optimiser.state[p] = {k: tensors[f"adam.{name}.{k}"].to(p.device) for k in keys}
-                self.optimiser.state[p]["step"] = self.optimiser.state[p]["step"].float()
+            prefix = f"optimiser.{name}."
+            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            self.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
 
 
 def batches(tiles: Tensor, plan: Plan, seed: int) -> Iterator[Tensor]:
