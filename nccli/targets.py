@@ -21,7 +21,7 @@ from nccli.entropy import TOTAL, WORD_BYTES, IntArray, SymbolEncoder, Tables
 from nccli.errors import UsageError
 from nccli.model import LATENT_STRIDE
 from nccli.quantize import ROWS_PER_OCTAVE, STEP_UNIT, interpolate_anchors
-from nccli.rate import RATE_MAX, RATE_MIN, RATE_UNIT
+from nccli.rate import RATE_MIN, RATE_UNIT
 from nccli.weights import ImageWeights
 
 ACCEPT, AIM = 0.991, 0.9955
@@ -31,11 +31,17 @@ MAX_TRIALS = 40
 BISECT_FROM = 8
 """After this many trials a search halves the interval: certain, if slow."""
 
-START_POINT, START_BPP, START_SLOPE = 20000, 0.35, 7000
-"""The first trial: where photographs of so many bits per pixel lie, and rate points per octave of bits."""
+START_POINT, START_SLOPE, START_ROUNDS = 20000, 7000, 4
+"""Where the estimate of the first trial begins, rate points per octave of bits, and its iterations."""
+
+ESTIMATE_GAIN, ESTIMATE_POWER = 32, 1.16
+"""Bits per pixel are about (sum of log2(1 + GAIN (y / step)^2) / 2)^POWER: off by 6 % on average over
+twenty photographs at 0.1 to 1.5 bpp."""
 
 START_DB = 1.25 / RATE_UNIT
 """How PSNR rises with a rate point, as far as the second trial goes."""
+
+TINY = 1e-6
 
 LEAST_JUMP = 0.02
 """Smaller changes of log(bits) than this teach nothing: a file has whole words."""
@@ -100,7 +106,7 @@ class Forecast:
     """
 
     def __init__(self, weights: ImageWeights, setting: Setting, surveyor: Surveyor) -> None:
-        self._gain, self._setting, self._hyper_bits = weights.gain, setting, surveyor.hyper_bits
+        self._weights, self._setting, self._hyper_bits = weights, setting, surveyor.hyper_bits
         counts = surveyor.counts
         self._channels, self._rows = np.nonzero(counts)
         self._counts = counts[self._channels, self._rows]
@@ -111,13 +117,15 @@ class Forecast:
 
     def bits(self, setting: Setting) -> float:
         """Expected bits of the whole picture."""
-        finer = (self._log2_steps(self._setting) - self._log2_steps(setting)) * ROWS_PER_OCTAVE / STEP_UNIT
-        rows = self._rows + finer[self._channels]
+        finer = _log2_steps(self._weights, self._setting) - _log2_steps(self._weights, setting)
+        rows = self._rows + finer[self._channels] * (ROWS_PER_OCTAVE / STEP_UNIT)
         each = np.interp(rows, np.arange(len(self._row_bits)), self._row_bits)
         return self._hyper_bits + float(each @ self._counts)
 
-    def _log2_steps(self, setting: Setting) -> NDArray[np.int64]:
-        return interpolate_anchors(self._gain, setting.rate) + setting.step_y
+
+def _log2_steps(weights: ImageWeights, setting: Setting) -> NDArray[np.int64]:
+    """Of every channel, regions aside, in 1/64 octave."""
+    return interpolate_anchors(weights.gain, setting.rate) + setting.step_y
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ def fit_size(encoder: Encoder, axis: Axis, size: int, file_size: Callable[[Strea
         UsageError: nothing fits.
     """
     low, high = axis.low, axis.high
-    point = _first_point(encoder.latents, size)
+    point = _first_point(encoder, axis, size)
     best: Trial | None = None
     last: Trial | None = None
     above = math.inf
@@ -195,10 +203,20 @@ def _stretch(last: Trial | None, now: Trial) -> float:
     return min(max(real / forecast, 0.5), 2.0) if abs(forecast) > LEAST_JUMP else 1.0
 
 
-def _first_point(latents: Latents, size: int) -> int:
-    bpp = max(size, 1) * 8 / (latents.y[0].numel() * LATENT_STRIDE**2)
-    point = START_POINT + START_SLOPE * math.log2(bpp / START_BPP)
-    return round(min(max(point, RATE_MIN), RATE_MAX))
+def _first_point(encoder: Encoder, axis: Axis, size: int) -> int:
+    """Where the file should have about `size` bytes, regions aside, by a quarter of the latents."""
+    y = encoder.latents.y[:, ::2, ::2].flatten(1)
+    squared = (y - y.mean(1, keepdim=True)).square() * ESTIMATE_GAIN
+    wanted = max(size, 1) * 8 / (encoder.latents.y[0].numel() * LATENT_STRIDE**2)
+    point = START_POINT
+    for _ in range(START_ROUNDS):
+        log2 = _log2_steps(encoder.weights, axis.at(point)) / STEP_UNIT
+        finer = torch.from_numpy(np.exp2(-2 * log2)).to(squared)[:, None]
+        bits = float(torch.log1p(squared * finer).sum()) / (2 * math.log(2))
+        found = max(bits / (y.shape[1] * LATENT_STRIDE**2), TINY) ** ESTIMATE_POWER
+        ahead = point + START_SLOPE * math.log2(wanted / found)
+        point = round(min(max(ahead, axis.low), axis.high))
+    return point
 
 
 def _try(encoder: Encoder, setting: Setting, file_size: Callable[[Stream], int]) -> Trial:
