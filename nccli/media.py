@@ -18,19 +18,9 @@ from nccli import avif, deep
 from nccli.container import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE
 from nccli.errors import MediaError, UsageError
 from nccli.files import STREAM
+from nccli.formats import FORMATS
 from nccli.metadata import EXIF_PREFIX, metadata_of, orientation_of, tiff_tags, turn_upright
 from nccli.picture import Metadata, Picture, Pixels, drop_opaque, eight_bit
-
-FORMATS = {
-    "png": "PNG",
-    "ppm": "PPM",
-    "jpg": "JPEG",
-    "webp": "WEBP",
-    "tiff": "TIFF",
-    "avif": "AVIF",
-    "bmp": "BMP",
-}
-"""Output formats by their option name and suffix."""
 
 SUFFIX_FORMATS = {f".{name}": name for name in FORMATS} | {
     ".jpeg": "jpg",

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from nccli import avif, deep, media
 from nccli.errors import MediaError, UsageError
+from nccli.formats import FORMATS
 from nccli.metadata import ORIENTATION, upright_exif
 from nccli.picture import Metadata, Picture, change_depth, eight_bit
 from tests.support import ROOT, Pixels
@@ -252,7 +253,7 @@ def test_depths_map_white_to_white() -> None:
     assert int(change_depth(every, 16).max()) == 65535
 
 
-@pytest.mark.parametrize("name", media.FORMATS)
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_every_kind_can_be_written_as_every_format(odd: Pixels, name: str, channels: int) -> None:
     for picture in (deep_picture(odd, channels), eight_bit(deep_picture(odd, channels))):

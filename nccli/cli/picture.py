@@ -18,12 +18,11 @@ from nccli.cli.options import (
 from nccli.cli.roi import check_roi, roi_options
 from nccli.errors import UsageError
 from nccli.examples import DECODE_EXAMPLES, ENCODE_EXAMPLES
+from nccli.formats import FORMATS
 from nccli.jobs import Common, DecodeOptions, EncodeOptions, Rate, RefineJobOptions
 from nccli.refinement.config import PRESETS, preset
 from nccli.roi.options import RoiOptions
 from nccli.work import Manner, work
-
-FORMAT_NAMES = ("png", "ppm", "jpg", "webp", "tiff", "avif", "bmp")
 
 
 @click.command(epilog=ENCODE_EXAMPLES)
@@ -81,7 +80,7 @@ def encode(
 @click.option(
     "--format",
     "name",
-    type=click.Choice(FORMAT_NAMES),
+    type=click.Choice(list(FORMATS)),
     help="Output format. [default: by OUT's suffix, or png]",
 )
 @click.option(
