@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -7,12 +8,13 @@ import math
 import tarfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from nccli import catalogue
 from nccli.catalogue import Entry
@@ -25,6 +27,7 @@ from nccli.train import data
 from nccli.train.export import load_average, publish
 from nccli.train.loop import VALIDATION, Plan, Trainer, batches, train
 from nccli.train.loss import Rates, forward
+from nccli.train.prune import pruned, used_channels
 from nccli.weights import ImageWeights, load_file
 from tests.support import Pixels, run_python, setting_of
 
@@ -278,6 +281,29 @@ def test_a_retired_model_keeps_its_id(
             catalogue.find_for_file(1, old.tag)
     finally:
         catalogue.all_entries.cache_clear()
+
+
+def test_pruning_leaves_the_used_channels_of_z(
+    trained: tuple[Trainer, Path, list[float]], tiles: Tensor
+) -> None:
+    model = copy.deepcopy(trained[0].average)
+    silent = torch.arange(96) % 3 == 0
+    with torch.no_grad():
+        last = cast(nn.Conv2d, model.h_a.layers[-1])
+        last.weight.mul_(30)
+        last.weight[silent], cast(Tensor, last.bias)[silent] = 0, 0
+        smaller = pruned(model, tiles[:3])
+        kept = used_channels(model, tiles[:3])
+        assert smaller.config.hyper_channels == int(kept.sum()) > 1
+        assert not (kept & silent).any()
+        y = model.analyse(tiles[:1].float() / 255)
+        step = torch.exp2(model.step_z.min())
+        z, z_smaller = (torch.round(m.h_a(y) / step) * step for m in (model, smaller))
+        assert torch.equal(z[:, kept], z_smaller)
+        features = [m.entropy.features(x, *y.shape[2:]) for m, x in ((model, z), (smaller, z_smaller))]
+        torch.testing.assert_close(*features)
+        ours = smaller.z_prior.likelihood(z_smaller, step)
+        torch.testing.assert_close(ours, model.z_prior.likelihood(z, step)[:, kept])
 
 
 @pytest.mark.parametrize("lmbda", [0.002, 0.06])
