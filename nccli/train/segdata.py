@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-SIDE = 192
+SIDE = 256
 """Pictures and masks are kept at this size, stretched to squares."""
 
 BACKGROUNDS = "backgrounds.npz"
@@ -28,11 +28,17 @@ CLIP_SHARE = 0.12
 ZOOM, ASPECT, SHIFT, TURN = (0.5, 1.15), 0.25, 0.35, 0.2
 """Part of a picture's side that a crop spans, log aspect, shift in half sides, and radians of rotation."""
 
-FAR, AWAY = (0.7, 2.2), 0.8
+FAR, AWAY = (0.6, 2.8), 0.9
 """Zoom and shift of foregrounds that get another background: things are small in many pictures."""
 
-PASTED, GRAYED = 0.5, 0.1
-"""Parts of a batch whose background is replaced, and that lose their colours."""
+PASTED, GRAYED, BLURRED = 0.5, 0.1, 0.25
+"""Parts of a batch whose background is replaced, that lose their colours, and their sharpness."""
+
+HELD = 16
+"""Every so many of the labelled pictures is kept from training, to measure on."""
+
+Frame = tuple[Image.Image, Image.Image]
+"""A picture and its mask."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,12 @@ class Pool:
 def usable(masks: Tensor) -> Tensor:
     """Which of a teacher's masks (n, SIDE, SIDE) show one clear foreground: (n,) bool."""
     p = masks.float().flatten(1) / 255
-    area, sureness = p.mean(1), (2 * p - 1).abs().mean(1)
+    area, sureness = (p > 0.5).float().mean(1), (2 * p - 1).abs().mean(1)
     return (area > AREA[0]) & (area < AREA[1]) & (sureness > SURENESS)
 
 
-def load_pool(labels: Path, clips: list[Path]) -> Pool:
-    """The labelled pictures of a folder, and clips that have true masks."""
+def _labelled(labels: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Usable pictures (n, 3, SIDE, SIDE) of a folder, masks (n, SIDE, SIDE), which are held (n,)."""
     pictures, masks = [], []
     for path in sorted(labels.glob("labels-*.npz")):
         with np.load(path) as chunk:
@@ -70,7 +76,21 @@ def load_pool(labels: Path, clips: list[Path]) -> Pool:
         raise ValueError(f"no labels-*.npz in {labels}")
     found, shown = torch.cat(pictures), torch.cat(masks)
     good = usable(shown)
-    found, shown = found[good], shown[good]
+    held = torch.arange(len(shown)) % HELD == HELD - 1
+    return found[good], shown[good], held[good]
+
+
+def held_labels(labels: Path) -> list[Frame]:
+    """The labelled pictures of a folder that are not trained on."""
+    found, shown, held = _labelled(labels)
+    pairs = zip(found[held].permute(0, 2, 3, 1).contiguous().numpy(), shown[held].numpy(), strict=True)
+    return [(Image.fromarray(picture), Image.fromarray(mask)) for picture, mask in pairs]
+
+
+def load_pool(labels: Path, clips: list[Path]) -> Pool:
+    """The labelled pictures of a folder but those held, and clips that have true masks."""
+    found, shown, held = _labelled(labels)
+    found, shown = found[~held], shown[~held]
     weights = torch.ones(len(found))
     frames = [frame for clip in clips for frame in clip_frames(clip)]
     if frames:
@@ -83,7 +103,7 @@ def load_pool(labels: Path, clips: list[Path]) -> Pool:
     return Pool(found, shown[:, None], weights, backgrounds)
 
 
-def clip_frames(clip: Path) -> list[tuple[Image.Image, Image.Image]]:
+def clip_frames(clip: Path) -> list[Frame]:
     """Frames of a clip, each with its mask: CLIP/NNN.* and CLIP/masks/NNN.png."""
     frames = []
     for path in sorted(clip.iterdir()):
@@ -94,7 +114,7 @@ def clip_frames(clip: Path) -> list[tuple[Image.Image, Image.Image]]:
     return frames
 
 
-def _squared(frame: tuple[Image.Image, Image.Image]) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+def _squared(frame: Frame) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     return [np.asarray(part.resize((SIDE, SIDE), Image.Resampling.BOX)) for part in frame]
 
 
@@ -131,6 +151,12 @@ def _coloured(x: Tensor) -> Tensor:
     return (x * balance * light).clamp(0, 1)
 
 
+def _blurred(x: Tensor) -> Tensor:
+    """Some of (b, 3, h, w) at half resolution."""
+    dull = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
+    return torch.where(torch.rand(len(x), 1, 1, 1) < BLURRED, dull, x)
+
+
 def random_batch(pool: Pool, count: int, side: int) -> tuple[Tensor, Tensor]:
     """Pictures (count, 3, side, side) in [0, 1] and their masks (count, 1, side, side)."""
     picks = torch.multinomial(pool.weights, count, replacement=True)
@@ -141,5 +167,5 @@ def random_batch(pool: Pool, count: int, side: int) -> tuple[Tensor, Tensor]:
     whole = _crops(both[pasted:], side)
     mask = cut[:, 3:]
     over = _coloured(cut[:, :3]) * mask + _coloured(_crops(others, side)) * (1 - mask)
-    x = torch.cat((over, _coloured(whole[:, :3])))
+    x = _blurred(torch.cat((over, _coloured(whole[:, :3]))))
     return x.contiguous(memory_format=torch.channels_last), torch.cat((mask, whole[:, 3:]))

@@ -36,6 +36,8 @@ def add_seg_parsers(commands: Commands) -> None:
     seg.add_argument("--batch", type=int, default=SegPlan.batch)
     seg.add_argument("--side", type=int, default=SegPlan.side, help="of a crop, a multiple of 32")
     seg.add_argument("--rate", type=float, default=SegPlan.rate, help="peak learning rate")
+    seg.add_argument("--encoder-rate", type=float, default=SegPlan.encoder_rate, help="relative to --rate")
+    seg.add_argument("--frozen", type=int, default=SegPlan.frozen, help="blocks of the encoder that rest")
     seg.add_argument("--seed", type=int, default=SegPlan.seed)
     seg.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all")
     seg.add_argument("--publish", type=Path, metavar="MODELS", help="models folder to put the result in")
@@ -49,11 +51,12 @@ def run_seg(args: argparse.Namespace) -> None:
         import torch
 
         torch.set_num_threads(args.threads)
-    plan = SegPlan(minutes=args.minutes, batch=args.batch, side=args.side, rate=args.rate, seed=args.seed)
+    fields = ("minutes", "batch", "side", "rate", "encoder_rate", "frozen", "seed")
+    plan = SegPlan(**{field: getattr(args, field) for field in fields})
     trainer = train_seg(plan, args.labels, args.clips, args.held, args.out)
     if args.publish:
         network = trainer.average.eval()
         threshold = best_threshold(network, load_pool(args.labels, args.clips))
         path = publish_seg(network, threshold, args.publish)
         facts = {fact: getattr(args, fact) for fact in SEG_FACTS}
-        print(write_seg_card(path, trainer, args.clips, args.held, facts))
+        print(write_seg_card(path, trainer, args.labels, args.clips, args.held, facts))
