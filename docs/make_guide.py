@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from skimage import data
 
 import nccli
 from nccli.metrics import psnr
@@ -20,6 +21,12 @@ from nccli.rate import LAMBDA_MIN
 DOCS = Path(__file__).resolve().parent
 SOURCE = DOCS / "images" / "chelsea.png"
 SHOWN = (LAMBDA_MIN, 0.002, 0.008, 0.03)
+CLOSE_BPP, CLOSE_SIDE = 0.15, 320
+"""What low rates do is shown on pieces of whole pictures, that many pixels a side."""
+
+CLOSE = {"astronaut": (20, 110), "coffee": (60, 150), "rocket": (40, 200)}
+"""Photographs of scikit-image, and the top left corner of the piece."""
+
 TABLED = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15)
 
 
@@ -48,6 +55,21 @@ def show(pixels: Pixels) -> str:
     return "\n".join(rows)
 
 
+def close() -> str:
+    """Write pieces of pictures at a low rate beside their originals; return the table that shows them."""
+    rows = ["| picture | bytes | bpp | PSNR | original, decoded |", "|---|---|---|---|---|"]
+    for picture, (top, left) in CLOSE.items():
+        pixels = np.ascontiguousarray(getattr(data, picture)())
+        encoded = nccli.encode(pixels, bpp=CLOSE_BPP, measure=True)
+        both = (pixels, np.asarray(nccli.decode(encoded.data)))
+        pieces = [x[top : top + CLOSE_SIDE, left : left + CLOSE_SIDE] for x in both]
+        name, report = f"guide-{picture}.png", encoded.report
+        Image.fromarray(np.hstack(pieces)).save(DOCS / "images" / name, optimize=True)
+        figures = f"{report.bytes:,} | {report.bpp:.3f} | {report.psnr:.1f} dB"
+        rows.append(f"| {picture} | {figures} | ![{picture}](images/{name}) |")
+    return "\n".join(rows)
+
+
 def table(pixels: Pixels) -> str:
     """Rates and qualities along the axis."""
     rows = ["| lambda | bytes | bpp | PSNR | MS-SSIM |", "|---|---|---|---|---|"]
@@ -68,6 +90,7 @@ def main() -> None:
     """Make everything."""
     pixels = np.asarray(Image.open(SOURCE).convert("RGB"))
     fill(DOCS / "guide.md", "pictures", show(pixels))
+    fill(DOCS / "guide.md", "close", close())
     fill(DOCS / "lambda.md", "table", table(pixels))
 
 

@@ -1,10 +1,11 @@
 """Measure latent refinement and write docs/results/refine.md.
 
-    python docs/measure_refine.py PICTURE... [--only methods,steps,...] [--short 20] [--threads 2]
+    python docs/measure_refine.py PICTURE... [--only methods,steps,...] [--centre 384x256] [--threads 2]
 
 Every run is one line of refine.jsonl beside the page; what is there already is not run again, so the
 script may be stopped and started, and given more pictures. All figures are of whole real files and
-8-bit samples. `--short` divides all numbers of steps, to try the script itself.
+8-bit samples. `--centre` takes the middle of each picture: time goes with area. `--short` divides all
+numbers of steps, to try the script itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -153,25 +154,38 @@ def feature_distance(x: nccli.Picture | Any, x_hat: Any) -> float:
         return float(make_metric("features", None, device)(b, a))
 
 
-def measure(pictures: list[Path], parts: set[str], short: int, path: Path) -> list[dict[str, Any]]:
-    """Run what is missing in the journal at `path`; returns all rows of these pictures and this model."""
+def load(places: list[Path], centre: tuple[int, int] | None) -> Iterator[tuple[str, Picture]]:
+    """Pictures and their names; of `centre`, width and height, just the middle."""
+    for place in places:
+        picture = read_picture(read_bytes(str(place)), str(place), 2**27)
+        name = place.stem
+        if centre:
+            wide, high = min(centre[0], picture.width), min(centre[1], picture.height)
+            top, left = (picture.height - high) // 2, (picture.width - wide) // 2
+            picture = Picture(np.ascontiguousarray(picture.pixels[top : top + high, left : left + wide]))
+            name += f" {wide}x{high}"
+        yield name, picture
+
+
+def measure(
+    pictures: Iterable[tuple[str, Picture]], parts: set[str], short: int, path: Path
+) -> list[dict[str, Any]]:
+    """Run what is missing in the journal at `path`; returns all its rows of this model."""
     model = find(DEFAULT_MODEL).sha256[:8]
     rows = read_journal(path)
     done = {(r["picture"], r["model"], r["short"], *(r[k] for k in asdict(Case("", "", 0, 0)))) for r in rows}
     journal = Journal(path, fresh=False)
-    for place in pictures:
-        picture = read_picture(read_bytes(str(place)), str(place), 2**27)
+    for name, picture in pictures:
         for case, options in cases():
-            key = {"picture": place.stem, "model": model, "short": short} | asdict(case)
-            if tuple(key.values()) in done or case.part not in parts:
+            key = {"picture": name, "model": model, "short": short} | asdict(case)
+            if tuple(key.values()) in done or not {case.part, f"{case.part}/{case.name}"} & parts:
                 continue
             row = key | run(case, options, picture, short)
             journal.append(row)
             rows.append(row)
-            print(f"{place.stem} {case}: {row['bpp']:.4f} bpp, {row['psnr']:.3f} dB", flush=True)
+            print(f"{name} {case}: {row['bpp']:.4f} bpp, {row['psnr']:.3f} dB", flush=True)
     journal.close()
-    names = {place.stem for place in pictures}
-    return [r for r in rows if r["picture"] in names and r["model"] == model and r["short"] == short]
+    return [r for r in rows if r["model"] == model and r["short"] == short]
 
 
 Rows = list[dict[str, Any]]
@@ -214,7 +228,7 @@ def steps_table(rows: Rows) -> list[str]:
 
 def curve_table(rows: Rows) -> list[str]:
     """BD-rate of the presets against no refinement."""
-    lines = ["| preset | steps | BD-rate |", "|---|---|---|"]
+    lines = ["| preset | steps | pictures | BD-rate | best | worst |", "|---|---|---|---|---|---|"]
     for name in ("fast", "default", "best"):
         rates = []
         for picture in {r["picture"] for r in rows}:
@@ -224,8 +238,9 @@ def curve_table(rows: Rows) -> list[str]:
             ]
             if all(len(c) == len(CURVE) for c in curves):
                 rates.append(bd_rate(*curves))
-        value = f"{mean(rates):+.2f} %" if rates else "-"
-        lines.append(f"| {name} | {preset(name).steps} | {value} |")
+        values = (mean(rates), min(rates), max(rates)) if rates else ()
+        shown = " | ".join(f"{v:+.2f} %" for v in values) or "- | - | -"
+        lines.append(f"| {name} | {preset(name).steps} | {len(rates)} | {shown} |")
     return lines
 
 
@@ -299,24 +314,28 @@ PARTS: dict[str, tuple[str, Callable[[Rows], list[str]]]] = {
 
 def report(rows: Rows) -> str:
     """The page."""
-    pictures = sorted({r["picture"] for r in rows})
     lines = ["# Latent refinement, measured", ""]
     lines += ["Written by `docs/measure_refine.py`: whole files, 8-bit samples, means over the pictures."]
-    lines += [
-        "",
-        f"Model: {DEFAULT_MODEL}, {find(DEFAULT_MODEL).sha256[:8]}. Pictures: {', '.join(pictures)}.",
-    ]
+    lines += ["", f"Model: {DEFAULT_MODEL}, {find(DEFAULT_MODEL).sha256[:8]}."]
     for part, (title, table) in PARTS.items():
-        if chosen(rows, part=part):
+        if found := chosen(rows, part=part):
+            pictures = sorted({r["picture"] for r in found})
             lines += ["", f"## {title}", "", *table(rows)]
+            lines += ["", f"{len(pictures)} pictures: {', '.join(pictures)}."]
     return "\n".join([*lines, ""])
+
+
+def _size(text: str) -> tuple[int, int]:
+    wide, high = text.split("x")
+    return int(wide), int(high)
 
 
 def main() -> None:
     """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("pictures", nargs="+", type=Path)
-    parser.add_argument("--only", default=",".join(PARTS), help="parts of the report, separated by commas")
+    parser.add_argument("--only", default=",".join(PARTS), help="PART or PART/NAME, separated by commas")
+    parser.add_argument("--centre", type=_size, metavar="WxH", help="measure just the middle of each picture")
     parser.add_argument("--short", type=int, default=1, help="divide all numbers of steps by this")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, default=RESULTS / "refine.md")
@@ -326,9 +345,10 @@ def main() -> None:
 
         torch.set_num_threads(options.threads)
     parts = set(re.split(r"[,\s]+", options.only))
-    if parts - set(PARTS):
-        parser.error(f"no such part: {', '.join(parts - set(PARTS))}")
-    rows = measure(options.pictures, parts, options.short, options.out.with_suffix(".jsonl"))
+    if unknown := {part for part in parts if part.partition("/")[0] not in PARTS}:
+        parser.error(f"no such part: {', '.join(unknown)}")
+    pictures = load(options.pictures, options.centre)
+    rows = measure(pictures, parts, options.short, options.out.with_suffix(".jsonl"))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(report(rows))
 
