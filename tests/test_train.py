@@ -22,12 +22,14 @@ from nccli.coding import receive
 from nccli.encoding import send
 from nccli.errors import UnsupportedError
 from nccli.metrics import psnr
+from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE
 from nccli.tiles import Shape, analyse, reconstruct
 from nccli.train import data
 from nccli.train.export import load_average, publish
 from nccli.train.loop import VALIDATION, Plan, Trainer, batches, train
 from nccli.train.loss import Rates, forward
 from nccli.train.prune import pruned, used_channels
+from nccli.train.tie import QUIET, tie_scales
 from nccli.weights import ImageWeights, load_file
 from tests.support import Pixels, run_python, setting_of
 
@@ -304,6 +306,25 @@ def test_pruning_leaves_the_used_channels_of_z(
         torch.testing.assert_close(*features)
         ours = smaller.z_prior.likelihood(z_smaller, step)
         torch.testing.assert_close(ours, model.z_prior.likelihood(z, step)[:, kept])
+
+
+def test_tied_scales_leave_the_density_alone(trained: tuple[Trainer, Path, list[float]]) -> None:
+    model = copy.deepcopy(trained[0].average)
+    y, step = torch.linspace(-3, 3, 50), torch.ones(50)
+
+    def likelihood() -> Tensor:
+        output = model.entropy.second_head(torch.ones(1, 192, 1, 1))[0, model.config.M :]
+        return model.y_density.likelihood(y[None], torch.exp2(output[:, :, 0]), step)
+
+    with torch.no_grad():
+        before = likelihood()
+        octaves = tie_scales(model)
+        torch.testing.assert_close(likelihood(), before)
+        lowest = torch.tensor(2 ** (LOWEST_LOG2_RATIO + 1 / ROWS_PER_OCTAVE))
+        rows = torch.stack((lowest, lowest * 2 ** (1 / ROWS_PER_OCTAVE)))
+        rest = 1 - model.y_density.likelihood(torch.zeros(2), rows, torch.ones(2))
+    assert rest[0] <= QUIET < rest[1]
+    assert tie_scales(model) == 0 != octaves
 
 
 @pytest.mark.parametrize("lmbda", [0.002, 0.06])

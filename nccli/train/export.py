@@ -18,6 +18,7 @@ from nccli.quantize import STEP_UNIT, power_table
 from nccli.tables import density_tables, prior_tables
 from nccli.train.calibrate import calibrate
 from nccli.train.prune import pruned
+from nccli.train.tie import tie_scales
 from nccli.weights import assemble_weights, save_weights, table_tensors
 
 SIGNAL_LAYERS = ("patch", "down", "up")
@@ -60,6 +61,7 @@ def _integer_tensors(network: nn.Module) -> dict[str, Tensor]:
 def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
     """Write the model file of a checkpoint, its tables fitted on `tiles`, and return its path."""
     model = pruned(load_average(checkpoint), tiles[:: max(len(tiles) // PRUNING_TILES, 1)])
+    tie_scales(model)
     tensors = _integer_tensors(model.entropy)
     for part in ("g_a", "g_s", "h_a"):
         tensors |= _float_tensors(getattr(model, part), part)

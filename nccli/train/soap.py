@@ -29,7 +29,7 @@ class Soap(torch.optim.Optimizer):
         decay: of the gradients' covariances.
         every: steps between turns of the basis.
         longest: side of the largest covariance.
-        bf16: change bases in bfloat16.
+        bf16: hold and change bases in bfloat16.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Soap(torch.optim.Optimizer):
         for side, size in zip(("rows", "columns"), grad.shape, strict=True):
             if matrix and 1 < size <= self.longest:
                 state[side] = grad.new_zeros(size, size)
-                state[f"{side}_basis"] = torch.eye(size, dtype=grad.dtype, device=grad.device)
+                state[f"{side}_basis"] = torch.eye(size, dtype=self.product, device=grad.device)
         self._correlate(state, grad)
         for _ in range(FIRST_TURNS):
             self._turn_basis(state)
@@ -94,17 +94,17 @@ class Soap(torch.optim.Optimizer):
     def _turn(self, state: dict[str, Tensor], x: Tensor) -> Tensor:
         x = x.to(self.product)
         if "rows" in state:
-            x = state["rows_basis"].to(self.product).T @ x
+            x = state["rows_basis"].T @ x
         if "columns" in state:
-            x = x @ state["columns_basis"].to(self.product)
+            x = x @ state["columns_basis"]
         return x.to(torch.float32, copy=True)
 
     def _turn_back(self, state: dict[str, Tensor], x: Tensor) -> Tensor:
         x = x.to(self.product)
         if "rows" in state:
-            x = state["rows_basis"].to(self.product) @ x
+            x = state["rows_basis"] @ x
         if "columns" in state:
-            x = x @ state["columns_basis"].to(self.product).T
+            x = x @ state["columns_basis"].T
         return x.float()
 
     def _turn_basis(self, state: dict[str, Tensor]) -> None:
@@ -112,9 +112,10 @@ class Soap(torch.optim.Optimizer):
         mean = self._turn_back(state, state["mean"])
         for dim, side in enumerate(("rows", "columns")):
             if side in state:
-                basis = state[f"{side}_basis"]
+                basis = state[f"{side}_basis"].float()
                 image = state[side] @ basis
                 order = (basis * image).sum(0).argsort(descending=True)
                 state["square"] = state["square"].index_select(dim, order)
-                state[f"{side}_basis"] = torch.linalg.qr(image[:, order])[0].contiguous()
+                turned = torch.linalg.qr(image[:, order])[0]
+                state[f"{side}_basis"] = turned.to(self.product).contiguous()
         state["mean"] = self._turn(state, mean)
