@@ -22,7 +22,9 @@ CARD = """# Model `{name}` (id {id})
 | time | {minutes:.0f} minutes of training |
 | device | {device} |
 | licence | MIT, as the project |
+
 {notes}
+
 ## Measured on {pictures}
 
 From whole files and 8-bit pixels, averaged over pictures.
