@@ -226,7 +226,7 @@ def read_network(path: Path) -> tuple[SegNetwork, SegConfig]:
         network.load_state_dict(unpack(packed))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"cannot read weights {path}: {error}") from error
-    return network.to(memory_format=torch.channels_last), config  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last), config  # type: ignore[call-overload, unused-ignore]
 
 
 @lru_cache(maxsize=2)

@@ -71,7 +71,7 @@ class SegTrainer:
     def __init__(self, plan: SegPlan) -> None:
         torch.manual_seed(plan.seed)
         self.plan = plan
-        self.network = SegNetwork(SegConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = SegNetwork(SegConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
         encoder = self.network.encoder
         start_encoder(encoder)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
