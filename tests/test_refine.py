@@ -220,7 +220,7 @@ def test_perceptual_metric_falls_at_equal_bytes(crop: Pixels) -> None:
     original = Source(crop).distortion(slice(None), slice(None), cpu).x
     values, sizes = [], []
     for weight in (0.0, 4.0):
-        options = replace(QUICK, steps=60, metrics=(("mse", 1.0), ("features", weight)))
+        options = replace(QUICK, steps=120, metrics=(("mse", 1.0), ("features", weight)))
         refined = refine(crop, options, size=900)
         shown = (
             Source(nccli.decode_array(refined.data, device="cpu")).distortion(slice(None), slice(None), cpu).x
