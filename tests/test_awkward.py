@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 import nccli
-from nccli import cli, media
+from nccli import media
 from nccli.errors import ExitCode
 from nccli.metadata import ORIENTATION
 from nccli.picture import Picture
-from tests.support import Pixels
+from tests.support import Call, Pixels
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 QUALITY = "60"
@@ -119,14 +119,12 @@ def broken(cases: list[Case]) -> dict[str, bytes]:
 
 
 def test_a_folder_of_awkward_pictures(
-    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cases: list[Case], call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     bad = broken(cases)
     Path("in").mkdir()
     for name, data in {**{case.name: case.data for case in cases}, **bad}.items():
         Path("in", name).write_bytes(data)
-    call = caller(monkeypatch)
     assert call("encode", "in", "--out-dir", "out", "--quality", QUALITY, "--json") == ExitCode.MEDIA
     captured = capsys.readouterr()
     rows = {Path(row["input"]).name: row for row in map(json.loads, captured.out.splitlines())}
@@ -141,18 +139,6 @@ def test_a_folder_of_awkward_pictures(
     for case in cases:
         check(case, Path(rows[case.name]["output"]), Path(decoded[rows[case.name]["output"]]))
     assert not [path for path in Path().rglob(".*") if path.is_file()]
-
-
-def caller(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    def call(*args: str) -> int:
-        monkeypatch.setattr("sys.argv", ["ncc", *args])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return call
 
 
 def check(case: Case, coded: Path, decoded: Path) -> None:
