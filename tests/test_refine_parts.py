@@ -239,8 +239,7 @@ def test_gradient_of_step_y_is_that_of_the_rate(weights: ImageWeights, photo_sam
     slope = float(bits(reach).detach() - bits(-reach).detach()) / (2 * reach)
     total = bits(0.0)
     (gradient,) = torch.autograd.grad(total, [variables.step_y])
-    # Latents that fall to table row 0 are no longer coded: a jump that the gradient does not see.
-    assert 0.65 * slope > float(gradient) > 1.15 * slope
+    assert 0.9 * slope > float(gradient) > 1.1 * slope
     sizes = [
         price(weights, latents, Setting(setting.rate, setting.step_y + d, setting.step_z))[0] for d in (-8, 8)
     ]

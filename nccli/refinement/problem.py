@@ -191,9 +191,20 @@ class Problem:
         still = mean.detach()
         symbols = rounding((y - still) / steps)
         moved = symbols - (mean - still) / steps.detach()
-        bits = self.engine.y_costs.bits(rows.flatten()[sent], moved).sum()
+        sent_rows = rows.flatten()[sent]
+        bits = self.engine.y_costs.bits(sent_rows, moved)
+        bits = bits.sum() + _leaving(bits, sent_rows, variables.step_y)
         y_hat = means.flatten().index_copy(0, sent, still + symbols * steps)
         return bits, y_hat.view_as(means)
+
+
+def _leaving(bits: Tensor, rows: Tensor, step_y: Tensor) -> Tensor:
+    """Zero, with the slope in step_y of what falls to the row that is not coded.
+
+    As the step grows by a row, symbols less than a row above `CODED` cease to cost anything.
+    """
+    edge = bits.detach()[rows.detach() < CODED + 1].sum()
+    return edge * ROWS_PER_OCTAVE * (step_y.detach() - step_y)
 
 
 def _planes(setting: Setting, grid: Grid) -> tuple[IntArray, IntArray]:
