@@ -42,6 +42,28 @@ class SignalConv(nn.Conv2d):
             return super().forward(x.float())
 
 
+class Overlap(nn.Module):
+    """Adds a linear function of every patch of the grid that is shifted by half a patch.
+
+    Before a block transform, and after its inverse, it makes the transform a lapped one. Starts as
+    the identity. The outer half patch of the picture stays as it is.
+    Source: Tran, Liang, Tu 2003, Lapped transform via time-domain pre- and post-filtering.
+    """
+
+    def __init__(self, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.mix = SignalConv(3 * patch * patch, 3 * patch * patch)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(cast(Tensor, self.mix.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (b, 3, h, w), sides multiples of the patch."""
+        edge = self.patch // 2
+        inner = F.pixel_unshuffle(x[..., edge:-edge, edge:-edge], self.patch)
+        return x + F.pad(F.pixel_shuffle(self.mix(inner), self.patch), (edge, edge, edge, edge))
+
+
 class Activation(nn.Module):
     """Leaky ReLU with slope `LEAK`, or another that is exact in integers: a few bits of fraction."""
 

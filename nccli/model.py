@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nccli.layers import ACTIVATION_LIMIT, Activation, Block, SignalConv, pointwise
+from nccli.layers import ACTIVATION_LIMIT, Activation, Block, Overlap, SignalConv, pointwise
 from nccli.prior import FactorizedPrior, ScaleMixture
 from nccli.rate import NUM_ANCHORS
 
@@ -51,7 +51,7 @@ class ImageConfig:
     name: str
     N: int = 128
     M: int = 320
-    blocks_a: int = 3
+    blocks_a: int = 5
     blocks_s: int = 4
     deep_blocks_s: int = 1
     deep_width: int = 192
@@ -61,13 +61,13 @@ class ImageConfig:
 
     @property
     def analysis_halo(self) -> int:
-        """Latents around a tile that g_a sees: one patch per 3x3 filter at 1/8."""
-        return -(-self.blocks_a // (LATENT_STRIDE // PATCH))
+        """Latents around a tile that g_a sees: half a patch, and one per 3x3 filter at 1/8."""
+        return -(-(2 * self.blocks_a + 1) * PATCH // (2 * LATENT_STRIDE))
 
     @property
     def synthesis_halo(self) -> int:
-        """Latents around a tile that g_s sees: its filters at 1/16, and those at 1/8."""
-        return self.deep_blocks_s - (-self.blocks_s // (LATENT_STRIDE // PATCH))
+        """Latents around a tile that g_s sees: its filters at 1/16, those at 1/8, and half a patch."""
+        return self.deep_blocks_s - (-(2 * self.blocks_s + 1) * PATCH // (2 * LATENT_STRIDE))
 
     @property
     def hyper_halo(self) -> int:
@@ -92,7 +92,7 @@ class Visit:
 
 CONFIGS = {
     "s": ImageConfig("s"),
-    "m": ImageConfig("m", N=256, blocks_a=4, blocks_s=5, deep_width=320, hyper_width=256),
+    "m": ImageConfig("m", N=256, blocks_s=5, deep_width=320, hyper_width=256),
 }
 
 
@@ -101,12 +101,13 @@ class Analysis(nn.Module):
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
+        self.overlap = Overlap(PATCH)
         self.patch = SignalConv(3 * PATCH * PATCH, config.N)
         self.blocks = nn.ModuleList(Block(config.N, gated=False) for _ in range(config.blocks_a))
         self.down = SignalConv(4 * config.N, config.M)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.patch(F.pixel_unshuffle((x - 0.5) * PIXEL_SCALE, PATCH))
+        h = self.patch(F.pixel_unshuffle(self.overlap((x - 0.5) * PIXEL_SCALE), PATCH))
         for block in self.blocks:
             h = block(h)
         return cast(Tensor, self.down(F.pixel_unshuffle(h, 2)))
@@ -130,6 +131,7 @@ class Synthesis(nn.Module):
         self.up = SignalConv(config.M, 4 * config.N)
         self.blocks = nn.ModuleList(Block(config.N, gated=True) for _ in range(config.blocks_s))
         self.patch = SignalConv(config.N, 3 * PATCH * PATCH)
+        self.overlap = Overlap(PATCH)
 
     def forward(self, y_hat: Tensor, anchors: Tensor) -> Tensor:
         h = self.deep_in(y_hat)
@@ -140,7 +142,7 @@ class Synthesis(nn.Module):
             anchors = anchors.repeat_interleave(2, 2).repeat_interleave(2, 3)
         for block in self.blocks:
             h = block(h, anchors)
-        return F.pixel_shuffle(self.patch(h), PATCH) / PIXEL_SCALE + 0.5
+        return self.overlap(F.pixel_shuffle(self.patch(h), PATCH)) / PIXEL_SCALE + 0.5
 
 
 class HyperAnalysis(nn.Module):

@@ -18,6 +18,7 @@ from nccli.layers import (
     Block,
     IntegerActivation,
     IntegerConv2d,
+    Overlap,
     to_integer,
 )
 from nccli.model import EntropyNetwork, ImageConfig
@@ -144,6 +145,23 @@ def test_integer_network_is_close_to_the_float_one() -> None:
     for a, b in zip(wanted, found, strict=True):
         assert float(a.abs().max()) > 0.1
         assert (a - b / UNIT).abs().max() < 0.01
+
+
+def test_overlap_mixes_what_lies_around_a_corner_of_four_patches() -> None:
+    overlap = Overlap(8)
+    x = torch.rand(1, 3, 24, 32)
+    assert torch.equal(overlap(x), x)
+    torch.nn.init.normal_(overlap.mix.weight)
+    changed = overlap(x) != x
+    moved = x.clone()
+    moved[0, 0, 12, 12] += 1
+    reached = (overlap(moved) - overlap(x)).detach().abs() > 1e-6
+    inner = torch.zeros_like(changed)
+    inner[..., 4:-4, 4:-4] = True
+    around = torch.zeros_like(changed)
+    around[..., 12:20, 12:20] = True
+    assert torch.equal(changed, inner)
+    assert torch.equal(reached, around)
 
 
 def test_untrained_block_is_the_identity() -> None:

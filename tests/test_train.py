@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nccli import catalogue
@@ -214,6 +216,25 @@ def test_restarting_keeps_only_the_weights(trained: tuple[Trainer, Path, list[fl
     assert not fresh.optimiser.state
     average = load_average(path).state_dict()
     assert all(torch.equal(average[k], v) for k, v in fresh.average.state_dict().items())
+
+
+def test_a_model_may_grow(trained: tuple[Trainer, Path, list[float]], tmp_path: Path) -> None:
+    _, path, _ = trained
+    with safe_open(path, "pt") as file:
+        state = {k: file.get_tensor(k) for k in file.keys()}
+        metadata = file.metadata()
+    small = {k: v for k, v in state.items() if ".overlap." not in k and ".g_a.blocks.4." not in k}
+    assert len(small) < len(state)
+    save_file(small, tmp_path / "small.safetensors", metadata)
+    grown = Trainer(PLAN, CPU)
+    grown.load(tmp_path / "small.safetensors", restart=True)
+    assert not grown.model.g_s.overlap.mix.weight.any()
+    assert torch.equal(grown.model.g_s.patch.weight, state["model.g_s.patch.weight"])
+    save_file(small | {"model.more": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(ValueError, match="more"):
+        grown.load(tmp_path / "odd.safetensors", restart=True)
+    with pytest.raises(RuntimeError, match="overlap"):
+        grown.load(tmp_path / "small.safetensors", restart=False)
 
 
 def test_learning_rate_schedule() -> None:

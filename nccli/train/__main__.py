@@ -105,10 +105,10 @@ def run_image(args: argparse.Namespace) -> None:
     checkpoint = args.out / "checkpoint.safetensors"
     if checkpoint.exists():
         trainer.load(checkpoint, restart=False)
-    elif args.start:
-        trainer.load(args.start, restart=True)
     else:
         trainer.start(tiles)
+        if args.start:
+            trainer.load(args.start, restart=True)
     print(f"{len(tiles)} tiles, {len(held)} held for validation; step {trainer.progress.step}", flush=True)
     train(trainer, tiles.to(device), held, args.out, args.save_minutes)
 

@@ -21,7 +21,7 @@ from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
 from nccli.weights import assemble_weights, save_weights, table_tensors
 
-SIGNAL_LAYERS = ("patch", "down", "up")
+SIGNAL_LAYERS = ("overlap", "patch", "down", "up")
 """Layers whose weights stay in float32: the whole signal passes through them."""
 
 PRUNING_TILES = 200

@@ -185,13 +185,19 @@ class Trainer:
         save_file(tensors, path, self._metadata())
 
     def load(self, path: Path, restart: bool) -> None:
-        """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule."""
+        """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule.
+
+        After a restart, layers that the checkpoint does not have are as they were: residuals that start
+        at zero, so that a model may grow.
+        """
         with safe_open(path, "pt") as file:
             tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
             progress = Progress(**json.loads(file.metadata()["progress"]))
         for prefix, module in (("model.", self.model), ("average.", self.average)):
             state = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
-            module.load_state_dict(state)
+            found = module.load_state_dict(state, strict=not restart)
+            if found.unexpected_keys:
+                raise ValueError(f"{path} has layers that {self.plan.size} has not: {found.unexpected_keys}")
         if restart:
             return
         self.progress = progress
