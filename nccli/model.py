@@ -142,7 +142,8 @@ class Synthesis(nn.Module):
             anchors = anchors.repeat_interleave(2, 2).repeat_interleave(2, 3)
         for block in self.blocks:
             h = block(h, anchors)
-        return self.overlap(F.pixel_shuffle(self.patch(h), PATCH)) / PIXEL_SCALE + 0.5
+        x_hat = cast(Tensor, self.overlap(F.pixel_shuffle(self.patch(h), PATCH)))
+        return x_hat / PIXEL_SCALE + 0.5
 
 
 class HyperAnalysis(nn.Module):
