@@ -21,6 +21,7 @@ from nccli.catalogue import Entry, model_path, verify
 from nccli.entropy import Tables
 from nccli.errors import ModelError
 from nccli.layers import ACTIVATION_LIMIT, Activation, IntegerActivation, IntegerConv2d
+from nccli.memory import keep_freed_memory
 from nccli.model import (
     Analysis,
     EntropyNetwork,
@@ -185,6 +186,7 @@ def load_model(entry: Entry, device: str = "cpu") -> ImageWeights:
 
 def load_file(path: Path, entry: Entry, device: torch.device) -> ImageWeights:
     """Load the weights in `path`."""
+    keep_freed_memory()
     if is_zoo_name(entry.name):
         from nccli.zoo.load import load_zoo
 

@@ -66,10 +66,16 @@ def test_pixels_of_tiles_are_those_of_the_whole(
     assert (difference > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("halo", ["analysis_halo", "synthesis_halo"])
+@pytest.mark.parametrize(("halo", "less"), [("analysis_halo", 1), ("synthesis_halo", 2)])
 def test_surroundings_are_as_wide_as_the_filters_reach(
-    weights: ImageWeights, chelsea: Pixels, monkeypatch: pytest.MonkeyPatch, small_tiles: None, halo: str
+    weights: ImageWeights,
+    chelsea: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    small_tiles: None,
+    halo: str,
+    less: int,
 ) -> None:
+    # The outermost latents of g_s reach a tile through corners of all filters: too weak for samples.
     needed = getattr(tiles, halo)(weights.config)
 
     def result(width: int) -> torch.Tensor:
@@ -85,7 +91,7 @@ def test_surroundings_are_as_wide_as_the_filters_reach(
     enough = result(needed)
     rounding = float((enough - result(needed + 2)).abs().max())
     assert rounding < ROUNDING
-    assert float((enough - result(needed - 1)).abs().max()) > 2 * rounding
+    assert float((enough - result(needed - less)).abs().max()) > 2 * rounding
 
 
 def test_files_made_with_tiles_decode_without_and_back(

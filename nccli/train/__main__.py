@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from nccli.catalogue import find
+from nccli.memory import keep_freed_memory
 from nccli.model import CONFIGS
 from nccli.train import data
 from nccli.train.loop import Plan, Trainer, train
@@ -83,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_image(args: argparse.Namespace) -> None:
     """Train, resuming the run folder's checkpoint when there is one."""
+    keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     plan = Plan(
