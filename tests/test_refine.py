@@ -153,6 +153,17 @@ def test_stored_latents_are_a_start(crop: Pixels) -> None:
     assert [s.id for s in after.sections] == [s.id for s in before.sections]
 
 
+@pytest.mark.parametrize("factor", [0.25, 4.0])
+def test_stored_latents_to_another_lambda(crop: Pixels, factor: float) -> None:
+    """Better than a plain encode there, although the file was made for another."""
+    lmbda = 0.01 * factor
+    stored = nccli.encode(crop, lmbda=0.01, device="cpu").data
+    refined = nccli.refine(crop, file=stored, lmbda=lmbda, options=QUICK, device="cpu")
+    plain = nccli.encode(crop, lmbda=lmbda, device="cpu").data
+    assert loss(refined.data, crop, lmbda) < loss(plain, crop, lmbda)
+    assert loss(refined.data, crop, lmbda) < loss(stored, crop, lmbda)
+
+
 def test_stored_latents_to_a_size(crop: Pixels) -> None:
     plain = nccli.encode(crop, lmbda=0.01, device="cpu").data
     size = round(0.8 * len(plain))

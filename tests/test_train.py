@@ -233,6 +233,11 @@ def test_a_model_may_grow(trained: tuple[Trainer, Path, list[float]], tmp_path: 
     save_file(small | {"model.more": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata)
     with pytest.raises(ValueError, match="more"):
         grown.load(tmp_path / "odd.safetensors", restart=True)
+    for lost in ("g_s.patch.weight", "g_a.blocks.0.mix_in.weight"):
+        torn = {k: v for k, v in small.items() if k != f"model.{lost}"}
+        save_file(torn, tmp_path / "torn.safetensors", metadata)
+        with pytest.raises(ValueError, match=lost):
+            grown.load(tmp_path / "torn.safetensors", restart=True)
     with pytest.raises(RuntimeError, match="overlap"):
         grown.load(tmp_path / "small.safetensors", restart=False)
 

@@ -100,7 +100,10 @@ def refine_file(
     importance: Importance | None = None,
     observer: Observer = ignore,
 ) -> Refined:
-    """Refine a file, starting from its latents; its rate point and its other sections stay.
+    """Refine a file, starting from its latents; its other sections stay.
+
+    When the target needs another lambda than the file's, it starts from its latents or from the
+    original's at the rate point of that lambda, or from its latents with other steps: from the best of these.
 
     Args:
         data: a whole file.

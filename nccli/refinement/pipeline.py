@@ -16,7 +16,7 @@ from nccli.refinement.judge import Task
 from nccli.refinement.large import Refined, Start, Windows
 from nccli.refinement.optimise import Optimiser
 from nccli.refinement.problem import Engine
-from nccli.refinement.start import control_for, lambda_of, rebased, searched
+from nccli.refinement.start import control_for, lambda_of, searched, starts
 from nccli.refinement.targets import Control
 from nccli.refinement.trace import Observer, Row, ignore
 from nccli.refinement.trim import trim
@@ -83,15 +83,18 @@ def improve(
         plan: what to do.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        free = Latents(latents.grid, latents.y.clone(), latents.z.clone())
         source = source_of(pixels, plan, weights.device)
         lmbda = plan.lmbda or lambda_of(stream.setting)
         # A mask makes distortion count for less; to hold a size or a PSNR lambda makes up for it.
         held = lmbda if plan.target.lmbda is not None else lmbda / source.mean_importance
         control = control_for(plan.target, held, plan.options)
-        setting = rebased(stream.setting, plan.options, lmbda)
-        start = Start(Engine.of(weights), source, free, setting)
         verdict = Verdict(weights, source, pack, control)
+        found = list(starts(weights, pixels, latents, stream.setting, plan.options, lmbda))
+        chosen, setting = found[0]
+        if len(found) > 1:
+            chosen, setting = min(found, key=lambda f: verdict.objective(verdict.measure(send(weights, *f))))
+        free = Latents(chosen.grid, chosen.y.clone(), chosen.z.clone())
+        start = Start(Engine.of(weights), source, free, setting)
         before = verdict.measure(stream)
         overhead = len(pack(stream)) - len(stream.payload)
         refined = _refine(start, plan, control, overhead)

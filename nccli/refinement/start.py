@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from nccli.coding import Setting
+from nccli.encoding import Latents
+from nccli.picture import Pixels
 from nccli.quantize import STEP_Z_CHOICES
 from nccli.rate import RATE_UNIT, lambda_to_rate, rate_to_lambda
 from nccli.refinement.config import RefineOptions
@@ -13,7 +18,9 @@ from nccli.refinement.judge import Judge, Task
 from nccli.refinement.problem import Problem
 from nccli.refinement.targets import Control, Fixed, Quality, Size
 from nccli.roi.field import STEP_PER_RATE
-from nccli.search import Target
+from nccli.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
+from nccli.tiles import analyse
+from nccli.weights import ImageWeights
 
 SAME_OCTAVES = 0.05
 """Difference of lambda that the optimisation is left to deal with."""
@@ -33,8 +40,35 @@ def rebased(setting: Setting, options: RefineOptions, lmbda: float) -> Setting:
         setting = replace(setting, rate=lambda_to_rate(options.base_lambda), step_y=0)
     if options.naive:
         return replace(setting, step_y=0, step_z=STEP_Z_CHOICES.index(0.0))
-    near = abs(math.log2(lambda_of(setting) / lmbda)) < SAME_OCTAVES
-    return setting if near else shifted(setting, lmbda)
+    return setting if _serves(setting, lmbda) else shifted(setting, lmbda)
+
+
+def starts(
+    weights: ImageWeights,
+    pixels: Pixels,
+    latents: Latents,
+    setting: Setting,
+    options: RefineOptions,
+    lmbda: float,
+) -> Iterator[tuple[Latents, Setting]]:
+    """Where a refinement may start: one place, unless the latents were coded for another lambda.
+
+    They may then stay at their rate point with other steps, or move to that of lambda; and the picture
+    may be analysed again, since latents that were stored coarsely lack what a larger lambda wants.
+    """
+    yield latents, rebased(setting, options, lmbda)
+    if options.base_lambda is not None or options.naive or _serves(setting, lmbda):
+        return
+    point = min(max(lambda_to_rate(lmbda), REACH_BELOW), REACH_ABOVE)
+    own = setting_at(weights, point, setting.region)
+    yield latents, own
+    with torch.no_grad():
+        yield analyse(weights, pixels), own
+
+
+def _serves(setting: Setting, lmbda: float) -> bool:
+    """The setting was made for this lambda, or nearly so."""
+    return abs(math.log2(lambda_of(setting) / lmbda)) < SAME_OCTAVES
 
 
 def shifted(setting: Setting, lmbda: float) -> Setting:

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from nccli.layers import Block, Overlap
 from nccli.model import CONFIGS, LATENT_STRIDE, ImageModel
 from nccli.train import data
 from nccli.train.klt import klt_start, linear_layers
@@ -187,8 +188,11 @@ class Trainer:
     def load(self, path: Path, restart: bool) -> None:
         """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule.
 
-        After a restart, layers that the checkpoint does not have are as they were: residuals that start
-        at zero, so that a model may grow.
+        A model may grow at a restart: whole residuals that the checkpoint does not have stay as they are, at
+        zero.
+
+        Raises:
+            ValueError: the checkpoint has layers that the model has not, or lacks others than these.
         """
         with safe_open(path, "pt") as file:
             tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
@@ -198,6 +202,8 @@ class Trainer:
             found = module.load_state_dict(state, strict=not restart)
             if found.unexpected_keys:
                 raise ValueError(f"{path} has layers that {self.plan.size} has not: {found.unexpected_keys}")
+            if lost := set(found.missing_keys) - _whole_residuals(module, set(state)):
+                raise ValueError(f"{path} lacks layers of {self.plan.size}: {sorted(lost)}")
         if restart:
             return
         self.progress = progress
@@ -205,6 +211,16 @@ class Trainer:
             prefix = f"optimiser.{name}."
             state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             self.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
+
+
+def _whole_residuals(module: nn.Module, present: set[str]) -> set[str]:
+    """Parameters of the residual layers of which none is present."""
+    found = set[str]()
+    for name, child in module.named_modules():
+        keys = {f"{name}.{k}" for k in child.state_dict()}
+        if isinstance(child, Block | Overlap) and not keys & present:
+            found |= keys
+    return found
 
 
 def batches(tiles: Tensor, plan: Plan, seed: int) -> Iterator[Tensor]:
