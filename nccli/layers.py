@@ -41,6 +41,11 @@ class SignalConv(nn.Conv2d):
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
+    def matrix(self, x: Tensor) -> Tensor:
+        """The same on rows: (n, c_in) -> (n, c_out). Faster where channels are not the memory's outer order."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.float(), self.weight.flatten(1), self.bias)
+
 
 class Overlap(nn.Module):
     """Adds a linear function of every patch of the grid that is shifted by half a patch.
@@ -59,9 +64,16 @@ class Overlap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (b, 3, h, w), sides multiples of the patch."""
-        edge = self.patch // 2
-        inner = F.pixel_unshuffle(x[..., edge:-edge, edge:-edge], self.patch)
-        return x + F.pad(F.pixel_shuffle(self.mix(inner), self.patch), (edge, edge, edge, edge))
+        edge, patch = self.patch // 2, self.patch
+        x = x.clone()
+        inner = x[..., edge:-edge, edge:-edge]
+        batch, colours, height, width = inner.shape
+        rows, columns = height // patch, width // patch
+        grid = inner.reshape(batch, colours, rows, patch, columns, patch)
+        mixed = self.mix.matrix(grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, colours * patch * patch))
+        grid = mixed.view(batch, rows, columns, colours, patch, patch).permute(0, 3, 1, 4, 2, 5)
+        inner += grid.reshape(inner.shape)
+        return x
 
 
 class Activation(nn.Module):
@@ -97,19 +109,22 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, anchors: Tensor | None = None) -> Tensor:
         """x: (b, c, h, w); anchors: (b, NUM_ANCHORS, h or 1, w or 1) rate weights, needed when gated."""
-        branch = self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), LEAK)))
         mix_gate, feed_gate = self._gates(anchors)
-        x = x + (branch if mix_gate is None else branch * mix_gate)
-        value, control = self.feed_in(x).chunk(2, dim=1)
-        branch = self.feed_out(value * torch.sigmoid(control))
-        x = x + (branch if feed_gate is None else branch * feed_gate)
-        return x
+        branch = self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), LEAK)))
+        x = _add_gated(x, branch, mix_gate)
+        branch = self.feed_out(F.glu(self.feed_in(x), dim=1))
+        return _add_gated(x, branch, feed_gate)
 
     def _gates(self, anchors: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         if self.gates is None or anchors is None:
             return None, None
         gates = torch.einsum("baij,agc->bgcij", anchors, self.gates)
         return gates[:, 0], gates[:, 1]
+
+
+def _add_gated(x: Tensor, branch: Tensor, gate: Tensor | None) -> Tensor:
+    """x + branch * gate, in one pass over the memory."""
+    return x + branch if gate is None else torch.addcmul(x, branch.to(x.dtype), gate)
 
 
 class IntegerActivation(nn.Module):

@@ -69,7 +69,7 @@ def write_card(
     """
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     last, plan = log[-1], json.loads((run / "plan.json").read_text())
-    lambdas = [v["lmbda"] for v in last["validation"]]
+    columns = [_column(v["lmbda"], v.get("drop", 0.0)) for v in last["validation"]]
     curve = [
         [f"{row['step']}"]
         + [f"{v['bpp']:.4f} / {v['psnr']:.2f} / {v['loss']:.4f}" for v in row["validation"]]
@@ -88,11 +88,16 @@ def write_card(
         crop=plan["crop"],
         table="\n".join(f"| {p.lmbda:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in points),
         bd_rates="\n".join(f"| {name} | {value:+.2f} % |" for name, value in bd_rates.items()),
-        columns=" | ".join(f"lambda {lmbda:g}: bpp / dB / loss" for lmbda in lambdas),
-        rule="|".join("---" for _ in lambdas),
+        columns=" | ".join(columns),
+        rule="|".join("---" for _ in columns),
         curve="\n".join("| " + " | ".join(row) + " |" for row in curve),
         **facts,
     )
     path = (folder / entry.file).with_suffix(".md")
     path.write_text(text)
     return path
+
+
+def _column(lmbda: float, drop: float) -> str:
+    region = f", in a disc, outside {drop:g} octaves less" if drop else ""
+    return f"lambda {lmbda:g}{region}: bpp / dB / loss"
