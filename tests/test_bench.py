@@ -217,6 +217,10 @@ def test_the_anchor_is_timed_again(place: Path) -> None:
     assert {found.codec for found in read_rows(place / "out/timings.tsv")} == {"jpeg"}
     summary = json.loads((place / "out/summary.json").read_text())
     assert summary["entries"][1]["encode_ratio"] > 1
+    done = run_ncc(*one, "--settings", "webp=60", "--codecs", "jpeg,webp", "--resume", cwd=place)
+    assert done.returncode == 0, done.stderr
+    runs = {found.run for found in read_rows(place / "out/results.tsv")}
+    assert {found.run for found in read_rows(place / "out/timings.tsv")} < runs
 
 
 def test_a_broken_picture_is_left_out(place: Path) -> None:

@@ -103,7 +103,7 @@ class Measured:
     Attributes:
         rows: by codec, image and setting, in the plan's order.
         kept: rows of earlier runs, of codecs that this plan does not name.
-        timings: the anchor's further times, in runs that needed none of its rows.
+        timings: the anchor's further times, in runs that needed none of its rows but that have others here.
         failures: how many tasks failed.
         exit_code: of the first failure.
     """
@@ -230,7 +230,9 @@ def measure_all(plan: Plan, resume: bool, attempt: Attempt, watcher: Watcher) ->
     keys = [(t.image, t.mark) for tasks in wanted.values() for t in tasks]
     rows = [known[key] for key in keys if key in known]
     kept = tuple(row for row in known.values() if row.codec not in wanted)
-    return Measured(tuple(rows), kept, tuple(timings), failures.count, failures.exit_code)
+    runs = {row.run for row in (*rows, *kept)}
+    timed = tuple(row for row in timings if row.run in runs)
+    return Measured(tuple(rows), kept, timed, failures.count, failures.exit_code)
 
 
 def _run(plan: Plan, tasks: list[Task], attempt: Attempt) -> Iterator[tuple[Task, Row | Failure]]:
