@@ -102,8 +102,8 @@ def refine_file(
 ) -> Refined:
     """Refine a file, starting from its latents; its other sections stay.
 
-    When the target needs another lambda than the file's, it starts from its latents or from the
-    original's at the rate point of that lambda, or from its latents with other steps: from the best of these.
+    When the target needs another lambda than the file's, it starts from whatever costs least there, see
+    `start.starts`.
 
     Args:
         data: a whole file.

@@ -53,12 +53,14 @@ def starts(
 ) -> Iterator[tuple[Latents, Setting]]:
     """Where a refinement may start: one place, unless the latents were coded for another lambda.
 
-    They may then stay at their rate point with other steps, or move to that of lambda; and the picture
-    may be analysed again, since latents that were stored coarsely lack what a larger lambda wants.
+    They may then stay at their rate point with other steps, or as they are, which suits what an earlier
+    refinement left; or move to the rate point of lambda; and the picture may be analysed again, since
+    latents that were stored coarsely lack what a larger lambda wants.
     """
     yield latents, rebased(setting, options, lmbda)
     if options.base_lambda is not None or options.naive or _serves(setting, lmbda):
         return
+    yield latents, setting
     point = min(max(lambda_to_rate(lmbda), REACH_BELOW), REACH_ABOVE)
     own = setting_at(weights, point, setting.region)
     yield latents, own
