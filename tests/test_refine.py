@@ -106,7 +106,7 @@ def test_size_is_met_from_below(crop: Pixels, share: float) -> None:
 def test_psnr_is_met_in_fewer_bytes(crop: Pixels) -> None:
     refined = refine(crop, psnr=32.0)
     decoded = nccli.decode_array(refined.data, device="cpu")
-    assert 32.0 <= psnr(crop, decoded) < 32.2
+    assert 32.0 <= psnr(crop, decoded) < 32.1
     assert len(refined.data) < len(nccli.encode(crop, psnr=32.0, device="cpu").data)
 
 
