@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nccli.analysis import Analyser
 from nccli.catalogue import DEFAULT_MODEL, find, find_for_file
 from nccli.coding import Grid, Setting, receive
 from nccli.container import (
@@ -28,8 +29,8 @@ from nccli.rate import rate_to_lambda
 from nccli.roi.background import reach_background
 from nccli.roi.field import Region
 from nccli.roi.measure import RoiReport, bits_map, inside_psnr, roi_report
-from nccli.search import Target, code_to_target
-from nccli.tiles import Progress, Shape, analyse, quiet, reconstruct
+from nccli.search import Target, code_to_target, first_setting
+from nccli.tiles import Progress, Shape, quiet, reconstruct
 from nccli.weights import ImageWeights, load_model
 
 ENCODE_SHARES = (0.4, 0.6)
@@ -171,27 +172,28 @@ def encode_picture(
     shape = Shape(picture.height, picture.width, picture.gray, picture.depth)
     with torch.inference_mode():
         analysed, coded = ENCODE_SHARES
-        latents = analyse(weights, picture.pixels, _share(progress, 0, analysed))
+        analyser = Analyser(weights, picture.pixels, _share(progress, 0, analysed))
+        grid = analyser(first_setting(weights, target, region)).grid
         watch.lap("transform")
 
         def judge(y_hat: Tensor, setting: Setting) -> tuple[float, float]:
-            x_hat = reconstruct(weights, y_hat, setting.field(latents.grid), shape)
+            x_hat = reconstruct(weights, y_hat, setting.field(grid), shape)
             return inside_psnr(picture.pixels, x_hat, region)
 
         def code(wanted: Region | None) -> Stream:
-            return code_to_target(weights, latents, target, pack, lambda *found: judge(*found)[0], wanted)
+            return code_to_target(weights, analyser, target, pack, lambda *found: judge(*found)[0], wanted)
 
         if region is None or background is None:
             stream = code(region)
         else:
             stream = reach_background(code, lambda s: judge(s.y_hat, s.setting)[1], region, background)
         if improve is not None:
-            stream = improve(weights, latents, stream, pack)
+            stream = improve(weights, analyser(stream.setting), stream, pack)
         data = pack(stream)
         watch.lap("entropy")
         x_hat = None
         if measure:
-            field = stream.setting.field(latents.grid)
+            field = stream.setting.field(grid)
             x_hat = reconstruct(weights, stream.y_hat, field, shape, _share(progress, coded, 1))
         watch.lap("transform")
     report = report_of(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat)

@@ -5,6 +5,8 @@ Nothing here is normative: a decoder accepts any choice.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +37,7 @@ FLUSH_BYTES = 2.5
 
 @dataclass(frozen=True)
 class Latents:
-    """What the analysis makes of a picture, once for all rates.
+    """What the analysis makes of a picture.
 
     Attributes:
         grid: latent sizes.
@@ -46,6 +48,10 @@ class Latents:
     grid: Grid
     y: Tensor
     z: Tensor
+
+
+Analysed = Callable[[Setting], Latents]
+"""What the analysis makes of a picture for a setting."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +84,17 @@ class Sender:
     """Quantises latents group by group and passes the symbols to a coder."""
 
     def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> None:
-        self._weights, self._latents, self._coder = weights, latents, coder
+        self._weights, self.source, self._coder = weights, latents, coder
         self._step_z = 2.0 ** STEP_Z_CHOICES[setting.step_z]
 
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
-        symbols = torch.round(self._latents.z.double() / self._step_z).reshape(-1)
+        symbols = torch.round(self.source.z.double() / self._step_z).reshape(-1)
         limited = symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).to(torch.int32).cpu().numpy()
         return self._coder.code(tables, indexes, limited)
 
     def latents(self, group: Group) -> Tensor:
         top, bottom = group.rows
-        y = self._latents.y[:, top:bottom][:, group.mask].flatten()[group.sent].double()
+        y = self.source.y[:, top:bottom][:, group.mask].flatten()[group.sent].double()
         steps = group.steps.expand_as(group.means).flatten()[group.sent]
         scaled = (y * 2**LATENT_BITS - group.means.flatten()[group.sent]) / steps
         symbols = torch.round(scaled).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
@@ -96,16 +102,17 @@ class Sender:
 
 
 class Encoder:
-    """Codes the same latents at any setting; what h_s makes of z is kept for the next time."""
+    """Codes a picture at any setting; what h_s makes of z is kept while latents stay the same."""
 
-    def __init__(self, weights: ImageWeights, latents: Latents) -> None:
-        self.weights, self.latents = weights, latents
+    def __init__(self, weights: ImageWeights, analysed: Analysed) -> None:
+        self.weights, self.analysed = weights, analysed
         self._features: dict[int, Features] = {}
+        self._source: Callable[[], Latents | None] = lambda: None
 
     def send(self, setting: Setting) -> Stream:
         """Code into the payload of a latents section. Source: docs/FORMAT.md section 6."""
         coder = SymbolEncoder()
-        return self.transmit(setting, Sender(self.weights, self.latents, setting, coder), coder)
+        return self.transmit(setting, Sender(self.weights, self.analysed(setting), setting, coder), coder)
 
     def transmit(self, setting: Setting, sender: Sender, coder: SymbolEncoder) -> Stream:
         """`send` by way of a given sender to this coder."""
@@ -114,8 +121,11 @@ class Encoder:
 
     def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, int]:
         """Walk the schedule with a sender; also returns the checksum of z."""
-        grid, step_z = self.latents.grid, setting.step_z
+        grid, step_z = sender.source.grid, setting.step_z
         z_symbols = code_hyper(self.weights, grid, step_z, sender)
+        if sender.source is not self._source():
+            # Whoever analyses decides how long latents live: large ones must not be there twice.
+            self._source, self._features = weakref.ref(sender.source), {}
         if step_z not in self._features:
             self._features[step_z] = Features(self.weights, grid, z_symbols, step_z)
         result = code_latents(self.weights, grid, self._features[step_z], setting, sender)
@@ -123,8 +133,8 @@ class Encoder:
 
 
 def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:
-    """`Encoder.send`, once."""
-    return Encoder(weights, latents).send(setting)
+    """`Encoder.send` of given latents."""
+    return Encoder(weights, lambda _: latents).send(setting)
 
 
 def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[float, Tensor]:
@@ -135,8 +145,8 @@ def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[fl
 
 
 def walk(weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
-    """`Encoder.walk` with a coder, once."""
-    return Encoder(weights, latents).walk(setting, Sender(weights, latents, setting, coder))
+    """`Encoder.walk` of given latents with a coder."""
+    return Encoder(weights, lambda _: latents).walk(setting, Sender(weights, latents, setting, coder))
 
 
 def default_step_z(weights: ImageWeights, rate: int) -> int:

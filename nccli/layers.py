@@ -91,11 +91,11 @@ class Block(nn.Module):
     """Residual depthwise-separable convolution, then a residual gated 1x1 feed-forward.
 
     Both branches end in a layer that starts at zero, so an untrained block is the identity.
-    With `gated`, each branch is scaled per channel by a gate interpolated along the rate axis,
-    which may differ from position to position.
+    Along the rate axis every channel of a branch has a gate that scales it and shifts before its
+    nonlinearities; both are interpolated, and may differ from position to position.
     """
 
-    def __init__(self, channels: int, gated: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.mix_in = pointwise(channels, channels)
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
@@ -105,26 +105,31 @@ class Block(nn.Module):
         for layer in (self.mix_out, self.feed_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(cast(Tensor, layer.bias))
-        self.gates = nn.Parameter(torch.ones(NUM_ANCHORS, 2, channels)) if gated else None
+        self.gates = nn.Parameter(torch.ones(NUM_ANCHORS, 2, channels))
+        self.shifts = nn.Parameter(torch.zeros(NUM_ANCHORS, 3 * channels))
 
-    def forward(self, x: Tensor, anchors: Tensor | None = None) -> Tensor:
-        """x: (b, c, h, w); anchors: (b, NUM_ANCHORS, h or 1, w or 1) rate weights, needed when gated."""
-        mix_gate, feed_gate = self._gates(anchors)
-        branch = self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), LEAK)))
-        x = _add_gated(x, branch, mix_gate)
-        branch = self.feed_out(F.glu(self.feed_in(x), dim=1))
-        return _add_gated(x, branch, feed_gate)
-
-    def _gates(self, anchors: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        if self.gates is None or anchors is None:
-            return None, None
+    def forward(self, x: Tensor, anchors: Tensor) -> Tensor:
+        """x: (b, c, h, w); anchors: (b, NUM_ANCHORS, h or 1, w or 1) rate weights."""
+        channels = x.shape[1]
         gates = torch.einsum("baij,agc->bgcij", anchors, self.gates)
-        return gates[:, 0], gates[:, 1]
+        shifts = torch.einsum("baij,ac->bcij", anchors, self.shifts)
+        mix_shift, feed_shift = shifts[:, :channels], shifts[:, channels:]
+        mixed = F.leaky_relu(_shifted(self.mix_in, x, mix_shift), LEAK)
+        x = _add_gated(x, self.mix_out(self.depthwise(mixed)), gates[:, 0])
+        fed = F.glu(_shifted(self.feed_in, x, feed_shift), dim=1)
+        return _add_gated(x, self.feed_out(fed), gates[:, 1])
 
 
-def _add_gated(x: Tensor, branch: Tensor, gate: Tensor | None) -> Tensor:
+def _shifted(conv: nn.Conv2d, x: Tensor, shift: Tensor) -> Tensor:
+    """conv(x) + shift, in one pass over the memory where the shift is one for all."""
+    if shift.numel() == shift.shape[1]:
+        return F.conv2d(x, conv.weight, cast(Tensor, conv.bias) + shift.flatten())
+    return cast(Tensor, conv(x)).add_(shift)
+
+
+def _add_gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:
     """x + branch * gate, in one pass over the memory."""
-    return x + branch if gate is None else torch.addcmul(x, branch.to(x.dtype), gate)
+    return torch.addcmul(x, branch.to(x.dtype), gate)
 
 
 class IntegerActivation(nn.Module):

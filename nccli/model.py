@@ -97,19 +97,21 @@ CONFIGS = {
 
 
 class Analysis(nn.Module):
-    """g_a: pixels (b, 3, h, w) in [0, 1] -> latents (b, M, h/16, w/16)."""
+    """g_a: pixels (b, 3, h, w) in [0, 1] and rate weights as `Synthesis` takes them -> latents."""
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.overlap = Overlap(PATCH)
         self.patch = SignalConv(3 * PATCH * PATCH, config.N)
-        self.blocks = nn.ModuleList(Block(config.N, gated=False) for _ in range(config.blocks_a))
+        self.blocks = nn.ModuleList(Block(config.N) for _ in range(config.blocks_a))
         self.down = SignalConv(4 * config.N, config.M)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, anchors: Tensor) -> Tensor:
+        """x: (b, 3, h, w) -> (b, M, h/16, w/16)."""
         h = self.patch(F.pixel_unshuffle(self.overlap((x - 0.5) * PIXEL_SCALE), PATCH))
+        anchors = at_eighth(anchors)
         for block in self.blocks:
-            h = block(h)
+            h = block(h, anchors)
         return cast(Tensor, self.down(F.pixel_unshuffle(h, 2)))
 
 
@@ -122,14 +124,12 @@ class Synthesis(nn.Module):
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.deep_in = pointwise(config.M, config.deep_width)
-        self.deep_blocks = nn.ModuleList(
-            Block(config.deep_width, gated=True) for _ in range(config.deep_blocks_s)
-        )
+        self.deep_blocks = nn.ModuleList(Block(config.deep_width) for _ in range(config.deep_blocks_s))
         self.deep_out = pointwise(config.deep_width, config.M)
         nn.init.zeros_(self.deep_out.weight)
         nn.init.zeros_(cast(Tensor, self.deep_out.bias))
         self.up = SignalConv(config.M, 4 * config.N)
-        self.blocks = nn.ModuleList(Block(config.N, gated=True) for _ in range(config.blocks_s))
+        self.blocks = nn.ModuleList(Block(config.N) for _ in range(config.blocks_s))
         self.patch = SignalConv(config.N, 3 * PATCH * PATCH)
         self.overlap = Overlap(PATCH)
 
@@ -138,12 +138,18 @@ class Synthesis(nn.Module):
         for block in self.deep_blocks:
             h = block(h, anchors)
         h = F.pixel_shuffle(self.up(y_hat + self.deep_out(h)), 2)
-        if anchors.shape[2:] != (1, 1):
-            anchors = anchors.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        anchors = at_eighth(anchors)
         for block in self.blocks:
             h = block(h, anchors)
         x_hat = cast(Tensor, self.overlap(F.pixel_shuffle(self.patch(h), PATCH)))
         return x_hat / PIXEL_SCALE + 0.5
+
+
+def at_eighth(anchors: Tensor) -> Tensor:
+    """Rate weights of latent positions for the layers at 1/8; (b, NUM_ANCHORS, 1, 1) stays."""
+    if anchors.shape[2:] == (1, 1):
+        return anchors
+    return anchors.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 class HyperAnalysis(nn.Module):
@@ -317,9 +323,9 @@ class ImageModel(nn.Module):
         """log2 step of z per rate anchor."""
         self.register_buffer("spread", torch.ones(config.M))
 
-    def analyse(self, x: Tensor) -> Tensor:
-        """Pixels (b, 3, h, w), sides multiples of 16 -> y (b, M, h/16, w/16)."""
-        return cast(Tensor, self.g_a(x) / self.spread[:, None, None])
+    def analyse(self, x: Tensor, anchors: Tensor) -> Tensor:
+        """Pixels (b, 3, h, w), sides multiples of 16, and rate weights -> y (b, M, h/16, w/16)."""
+        return cast(Tensor, self.g_a(x, anchors) / self.spread[:, None, None])
 
     def synthesise(self, y_hat: Tensor, anchors: Tensor) -> Tensor:
         """y_hat (b, M, h, w) and rate weights as `Synthesis` takes them -> pixels (b, 3, 16h, 16w)."""

@@ -1,4 +1,4 @@
-"""Rate control: find the setting that meets a target. g_a has run; each trial is cheap."""
+"""Rate control: find the setting that meets a target."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from nccli.catalogue import own_lambda
 from nccli.coding import Setting
 from nccli.container import STEP_Y_LIMIT
-from nccli.encoding import Encoder, Latents, Stream, default_step_z
+from nccli.encoding import Analysed, Encoder, Stream, default_step_z
 from nccli.errors import UsageError
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, lambda_to_rate
 from nccli.roi.field import STEP_PER_RATE, Region
-from nccli.targets import Axis, fit_size, reach_psnr
+from nccli.targets import START_POINT, Axis, fit_size, reach_psnr
 from nccli.weights import ImageWeights
 
 REACH_BELOW = RATE_MIN - STEP_PER_RATE * STEP_Y_LIMIT // 2
@@ -49,9 +49,24 @@ def setting_at(weights: ImageWeights, point: int, region: Region | None = None) 
     return Setting(rate, round(step_y), default_step_z(weights, rate), region)
 
 
+def first_setting(weights: ImageWeights, target: Target, region: Region | None = None) -> Setting:
+    """Where the search for a target begins; for a lambda, also where it ends.
+
+    Raises:
+        UsageError: lambda is out of range.
+    """
+    if target.size is not None or target.psnr is not None:
+        return setting_at(weights, START_POINT, region)
+    lmbda = target.lmbda or 0.0
+    highest = max(LAMBDA_MAX, own_lambda(weights.entry.name) or LAMBDA_MAX)
+    if not LAMBDA_MIN <= lmbda <= highest:
+        raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {highest}")
+    return setting_at(weights, lambda_to_rate(lmbda), region)
+
+
 def code_to_target(
     weights: ImageWeights,
-    latents: Latents,
+    analysed: Analysed,
     target: Target,
     pack: Callable[[Stream], bytes],
     render: Callable[[Tensor, Setting], float],
@@ -61,7 +76,7 @@ def code_to_target(
 
     Args:
         weights: model.
-        latents: the analysed picture.
+        analysed: the picture's latents for any setting.
         target: what to meet.
         pack: stream -> file, whose size counts.
         render: (y_hat, setting) -> PSNR of the decoded picture.
@@ -70,14 +85,10 @@ def code_to_target(
     Raises:
         UsageError: out of range, or out of reach for this picture.
     """
-    encoder = Encoder(weights, latents)
+    encoder = Encoder(weights, analysed)
     axis = Axis(lambda point: setting_at(weights, point, region), REACH_BELOW, REACH_ABOVE)
     if target.size is not None:
         return fit_size(encoder, axis, target.size, lambda stream: len(pack(stream)))
     if target.psnr is not None:
         return reach_psnr(encoder, axis, target.psnr, lambda stream: render(stream.y_hat, stream.setting))
-    lmbda = target.lmbda or 0.0
-    highest = max(LAMBDA_MAX, own_lambda(weights.entry.name) or LAMBDA_MAX)
-    if not LAMBDA_MIN <= lmbda <= highest:
-        raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {highest}")
-    return encoder.send(axis.at(lambda_to_rate(lmbda)))
+    return encoder.send(first_setting(weights, target, region))

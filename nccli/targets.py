@@ -205,9 +205,10 @@ def _stretch(last: Trial | None, now: Trial) -> float:
 
 def _first_point(encoder: Encoder, axis: Axis, size: int) -> int:
     """Where the file should have about `size` bytes, regions aside, by a quarter of the latents."""
-    y = encoder.latents.y[:, ::2, ::2].flatten(1)
+    whole = encoder.analysed(axis.at(START_POINT)).y
+    y = whole[:, ::2, ::2].flatten(1)
     squared = (y - y.mean(1, keepdim=True)).square() * ESTIMATE_GAIN
-    wanted = max(size, 1) * 8 / (encoder.latents.y[0].numel() * LATENT_STRIDE**2)
+    wanted = max(size, 1) * 8 / (whole[0].numel() * LATENT_STRIDE**2)
     point = START_POINT
     for _ in range(START_ROUNDS):
         log2 = _log2_steps(encoder.weights, axis.at(point)) / STEP_UNIT
@@ -221,7 +222,7 @@ def _first_point(encoder: Encoder, axis: Axis, size: int) -> int:
 
 def _try(encoder: Encoder, setting: Setting, file_size: Callable[[Stream], int]) -> Trial:
     coder = SymbolEncoder()
-    surveyor = Surveyor(encoder.weights, encoder.latents, setting, coder)
+    surveyor = Surveyor(encoder.weights, encoder.analysed(setting), setting, coder)
     stream = encoder.transmit(setting, surveyor, coder)
     return Trial(stream, file_size(stream), Forecast(encoder.weights, setting, surveyor))
 

@@ -44,6 +44,11 @@ class Span:
     outer_end: int
 
     @property
+    def outer(self) -> slice:
+        """With its surroundings."""
+        return slice(self.outer_start, self.outer_end)
+
+    @property
     def inner(self) -> slice:
         """The tile inside its surroundings."""
         return slice(self.start - self.outer_start, self.end - self.outer_start)
@@ -104,18 +109,21 @@ def _window(pixels: Pixels, tile: Tile, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def analyse(weights: ImageWeights, pixels: Pixels, progress: Progress = quiet) -> Latents:
-    """Run g_a and h_a once; the result serves every rate. pixels: (h, w, 1 or 3)."""
+def analyse(weights: ImageWeights, pixels: Pixels, field: RateField, progress: Progress = quiet) -> Latents:
+    """Run g_a and h_a. pixels: (h, w, 1 or 3)."""
     grid = Grid.of(*pixels.shape[:2])
     parts = tiles(grid, analysis_halo(weights.config))
     spread = weights.spread[:, None, None]
     if len(parts) == 1:
-        y = weights.g_a(_window(pixels, parts[0], weights.device)) / spread
+        x = _window(pixels, parts[0], weights.device)
+        y = weights.g_a(x, _anchors(field, weights.device)) / spread
         return Latents(grid, y[0], weights.h_a(y)[0])
     y = torch.empty(weights.config.M, grid.height, grid.width, device=weights.device)
     for tile in _counted(parts, progress):
         rows, columns = tile.rows, tile.columns
-        part = weights.g_a(_window(pixels, tile, weights.device))[0, :, rows.inner, columns.inner]
+        x = _window(pixels, tile, weights.device)
+        y_tile = weights.g_a(x, _anchors(field.part(rows.outer, columns.outer), weights.device))
+        part = y_tile[0, :, rows.inner, columns.inner]
         torch.div(part, spread, out=y[:, rows.start : rows.end, columns.start : columns.end])
     return Latents(grid, y, _hyper(weights, y, grid))
 
@@ -125,7 +133,7 @@ def _hyper(weights: ImageWeights, y: Tensor, grid: Grid) -> Tensor:
     z = torch.empty(weights.config.hyper_channels, *grid.hyper, device=weights.device)
     for tile in tiles(grid, weights.config.hyper_halo):
         rows, columns = tile.rows, tile.columns
-        window = y[None, :, rows.outer_start : rows.outer_end, columns.outer_start : columns.outer_end]
+        window = y[None, :, rows.outer, columns.outer]
         place = [slice(s.start // HYPER_STRIDE, -(-s.end // HYPER_STRIDE)) for s in (rows, columns)]
         inside = [
             slice(s.inner.start // HYPER_STRIDE, -(-s.inner.stop // HYPER_STRIDE)) for s in (rows, columns)
@@ -156,11 +164,9 @@ def reconstruct(
     grid = Grid.of(shape.height, shape.width)
     for tile in _counted(tiles(grid, synthesis_halo(weights.config)), progress):
         rows, columns = tile.rows, tile.columns
-        part = y_hat[:, rows.outer_start : rows.outer_end, columns.outer_start : columns.outer_end]
-        around = field.part(
-            slice(rows.outer_start, rows.outer_end), slice(columns.outer_start, columns.outer_end)
-        )
-        x_hat = weights.g_s(part.float()[None] * scale, _anchors(around, weights.device))[0]
+        part = y_hat[:, rows.outer, columns.outer]
+        anchors = _anchors(field.part(rows.outer, columns.outer), weights.device)
+        x_hat = weights.g_s(part.float()[None] * scale, anchors)[0]
         top, left = (s.inner.start * LATENT_STRIDE for s in (rows, columns))
         place = out[rows.start * LATENT_STRIDE : rows.end * LATENT_STRIDE]
         place = place[:, columns.start * LATENT_STRIDE : columns.end * LATENT_STRIDE]
@@ -169,7 +175,7 @@ def reconstruct(
 
 
 def _anchors(field: RateField, device: torch.device) -> Tensor:
-    """Rate weights as g_s takes them."""
+    """Rate weights as the transforms take them."""
     log2_lambda = torch.from_numpy(field.local).to(device, torch.float32) / RATE_UNIT - 12
     return anchor_weights(log2_lambda[None])
 

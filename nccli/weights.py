@@ -59,8 +59,8 @@ class ImageWeights:
     Attributes:
         entry: its line in the catalogue.
         config: network sizes.
-        g_a: pixels -> latents, float.
-        g_s: latents -> pixels, float.
+        g_a: pixels and rate weights -> latents, float, used by encoders only.
+        g_s: latents and rate weights -> pixels, float.
         h_a: latents -> hyper-latents, float, used by encoders only.
         network: h_s and the parameter heads, exact integers in float64.
         y_tables: rows by scale over step.
@@ -85,6 +85,11 @@ class ImageWeights:
     power: NDArray[np.int64]
     spread: Tensor
     device: torch.device
+
+    @property
+    def follows_rate(self) -> bool:
+        """Latents depend on the rate point that they are made for."""
+        return isinstance(self.g_a, Analysis)
 
 
 T = TypeVar("T", bound=nn.Module)

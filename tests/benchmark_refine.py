@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from skimage import data
 
+from nccli.analysis import Analyser
 from nccli.catalogue import DEFAULT_MODEL, find
 from nccli.rate import lambda_to_rate
 from nccli.refinement.config import RefineOptions
@@ -25,7 +26,6 @@ from nccli.refinement.optimise import FREEZE_Z, Optimiser
 from nccli.refinement.problem import Engine
 from nccli.refinement.targets import Fixed
 from nccli.search import setting_at
-from nccli.tiles import analyse
 from nccli.weights import load_model
 
 ROUNDS = 9
@@ -57,8 +57,8 @@ def main() -> None:
     weights = load_model(find(DEFAULT_MODEL), "cpu")
     photo = np.tile(data.coffee(), (-(-options.height // 400), -(-options.width // 600), 1))
     pixels = np.ascontiguousarray(photo[: options.height, : options.width])
-    latents = analyse(weights, pixels)
     setting = setting_at(weights, lambda_to_rate(options.lmbda))
+    latents = Analyser(weights, pixels)(setting)
     whole = Source(pixels).distortion(slice(None), slice(None), weights.device)
     task = Task(Engine.of(weights), latents, setting, whole, options.height * options.width)
     runs = [Optimiser(task, RefineOptions(), Fixed(options.lmbda)) for _ in range(2)]

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nccli.analysis import Analyser
 from nccli.codec import encode_pixels
 from nccli.coding import Setting
 from nccli.container import CRC_BYTES, SectionId, read_container
 from nccli.encoding import Latents, Stream, default_step_z, send
 from nccli.rate import lambda_to_rate
 from nccli.search import Target
-from nccli.tiles import Shape, analyse, reconstruct
+from nccli.tiles import Shape, reconstruct
 from nccli.weights import ImageWeights
 
 Pixels = NDArray[np.uint8]
@@ -65,9 +66,15 @@ def setting_of(weights: ImageWeights, lmbda: float, step_y: int = 0) -> Setting:
     return Setting(rate, step_y, default_step_z(weights, rate))
 
 
+def analysed(weights: ImageWeights, pixels: Pixels, lmbda: float = 0.01) -> Latents:
+    """The latents that an encode at this lambda starts from."""
+    with torch.inference_mode():
+        return Analyser(weights, pixels)(setting_of(weights, lmbda))
+
+
 def encode_sample(weights: ImageWeights, pixels: Pixels, lmbda: float) -> Sample:
     with torch.inference_mode():
-        latents = analyse(weights, pixels)
+        latents = analysed(weights, pixels, lmbda)
         stream = send(weights, latents, setting_of(weights, lmbda))
     data = encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data
     return Sample(pixels, latents, stream, data)

@@ -16,9 +16,8 @@ from nccli.metrics import psnr
 from nccli.quantize import LATENT_BITS, anchor_weights
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
 from nccli.search import Target
-from nccli.tiles import analyse
 from nccli.weights import ImageWeights, load_model
-from tests.support import Pixels, Sample, encode, encode_sample, latents_payload, setting_of
+from tests.support import Pixels, Sample, analysed, encode, encode_sample, latents_payload, setting_of
 
 LAMBDAS = np.geomspace(LAMBDA_MIN, LAMBDA_MAX, 12)
 
@@ -73,8 +72,8 @@ def test_estimated_bytes_are_the_real_ones(
     weights: ImageWeights, request: pytest.FixtureRequest, picture: str
 ) -> None:
     with torch.inference_mode():
-        latents = analyse(weights, request.getfixturevalue(picture))
         for lmbda in LAMBDAS[::3]:
+            latents = analysed(weights, request.getfixturevalue(picture), float(lmbda))
             setting = setting_of(weights, float(lmbda))
             estimate, y_hat = price(weights, latents, setting)
             stream = send(weights, latents, setting)
@@ -101,7 +100,7 @@ def test_odd_sizes(coffee: Pixels, size: tuple[int, int]) -> None:
 def test_padding_repeats_the_edge(weights: ImageWeights, odd: Pixels) -> None:
     padded = np.pad(odd, ((0, -75 % 16), (0, -101 % 16), (0, 0)), mode="edge")
     with torch.inference_mode():
-        a, b = analyse(weights, odd), analyse(weights, padded)
+        a, b = analysed(weights, odd), analysed(weights, padded)
     assert torch.equal(a.y, b.y)
     assert torch.equal(a.z, b.z)
     ours, theirs = encode(odd, 0.01), encode(padded, 0.01)

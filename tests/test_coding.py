@@ -28,9 +28,8 @@ from nccli.entropy import IntArray, SymbolDecoder, SymbolEncoder, Tables
 from nccli.errors import FormatError
 from nccli.quantize import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors
 from nccli.rate import lambda_to_rate
-from nccli.tiles import analyse
 from nccli.weights import ImageWeights
-from tests.support import Pixels, Sample, setting_of
+from tests.support import Pixels, Sample, analysed, setting_of
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +78,7 @@ def assert_same(a: tuple[Recorder, Tensor], b: tuple[Recorder, Tensor]) -> None:
 def tall(weights: ImageWeights, astronaut: Pixels) -> Latents:
     """70 latent rows: more than one band."""
     column = np.ascontiguousarray(astronaut[:, 150:215])
-    return analyse(weights, np.concatenate([column, column[::-1], column[:96]]))
+    return analysed(weights, np.concatenate([column, column[::-1], column[:96]]))
 
 
 @pytest.mark.parametrize("rows", [4, 8, 12, 64])
@@ -134,7 +133,7 @@ def test_every_step_of_z_decodes(weights: ImageWeights, small_sample: Sample, st
 )
 def test_odd_sizes_come_back(weights: ImageWeights, coffee: Pixels, size: tuple[int, int]) -> None:
     pixels = np.resize(coffee[100:300, 200:400], (*size, 3))
-    latents = analyse(weights, pixels)
+    latents = analysed(weights, pixels, 0.02)
     stream = send(weights, latents, setting_of(weights, 0.02))
     grid = Grid.of(*size)
     assert tuple(stream.y_hat.shape) == (weights.config.M, grid.height, grid.width)

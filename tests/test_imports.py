@@ -83,7 +83,7 @@ def test_no_pickle_anywhere() -> None:
         assert not uses(path, "pickle"), name(path)
         for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
             if ast.unparse(call.func) == "torch.load":
-                assert name(path) == "zoo/convert.py"
+                assert name(path) == "checkpoint.py"
                 assert "weights_only=True" in ast.unparse(call)
 
 

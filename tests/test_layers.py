@@ -165,7 +165,7 @@ def test_overlap_mixes_what_lies_around_a_corner_of_four_patches() -> None:
 
 
 def test_untrained_block_is_the_identity() -> None:
-    block = Block(8, gated=True)
+    block = Block(8)
     x, anchors = torch.randn(2, 8, 5, 6), torch.full((2, NUM_ANCHORS, 1, 1), 1 / NUM_ANCHORS)
     assert torch.equal(block(x, anchors), x)
 

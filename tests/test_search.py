@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nccli.analysis import Analyser
 from nccli.codec import encode_pixels
 from nccli.encoding import send
 from nccli.errors import UsageError
@@ -13,7 +14,7 @@ from nccli.metrics import psnr
 from nccli.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
 from nccli.roi.field import STEP_PER_RATE
 from nccli.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
-from nccli.tiles import Shape, analyse, reconstruct
+from nccli.tiles import Shape, reconstruct
 from nccli.weights import ImageWeights
 from tests.support import Pixels, encode
 
@@ -98,8 +99,9 @@ def test_psnr_target_is_reached_at_the_lowest_rate(
     rate = lambda_to_rate(encoded.report.lmbda)
     assert RATE_MIN < rate < RATE_MAX
     with torch.inference_mode():
-        latents = analyse(weights, photo)
-        stream = send(weights, latents, setting_at(weights, rate - RATE_UNIT // 16))
+        setting = setting_at(weights, rate - RATE_UNIT // 16)
+        latents = Analyser(weights, photo)(setting)
+        stream = send(weights, latents, setting)
         pixels = reconstruct(
             weights, stream.y_hat, stream.setting.field(latents.grid), Shape(*photo.shape[:2])
         )

@@ -43,10 +43,10 @@ def test_latents_of_tiles_are_those_of_the_whole(
     weights: ImageWeights, chelsea: Pixels, request: pytest.FixtureRequest
 ) -> None:
     with torch.inference_mode():
-        whole = tiles.analyse(weights, chelsea)
+        whole = tiles.analyse(weights, chelsea, FIELD)
         request.getfixturevalue("small_tiles")
         assert len(tiles.tiles(whole.grid, 1)) > 10
-        parts = tiles.analyse(weights, chelsea)
+        parts = tiles.analyse(weights, chelsea, FIELD)
     assert float((parts.y - whole.y).abs().max()) < ROUNDING
     assert float((parts.z - whole.z).abs().max()) < ROUNDING
 
@@ -56,7 +56,7 @@ def test_pixels_of_tiles_are_those_of_the_whole(
     weights: ImageWeights, chelsea: Pixels, request: pytest.FixtureRequest, shape: Shape
 ) -> None:
     with torch.inference_mode():
-        y_hat = (tiles.analyse(weights, chelsea).y * 4096).round().to(torch.int32)
+        y_hat = (tiles.analyse(weights, chelsea, FIELD).y * 4096).round().to(torch.int32)
         whole = tiles.reconstruct(weights, y_hat, FIELD, shape)
         request.getfixturevalue("small_tiles")
         parts = tiles.reconstruct(weights, y_hat, FIELD, shape)
@@ -81,7 +81,7 @@ def test_surroundings_are_as_wide_as_the_filters_reach(
     def result(width: int) -> torch.Tensor:
         monkeypatch.setattr(tiles, halo, lambda config: width)
         with torch.inference_mode():
-            latents = tiles.analyse(weights, chelsea)
+            latents = tiles.analyse(weights, chelsea, FIELD)
             if halo == "analysis_halo":
                 return latents.y
             y_hat = (latents.y * 4096).round().to(torch.int32)
@@ -108,7 +108,7 @@ def test_files_made_with_tiles_decode_without_and_back(
 def test_progress_runs_from_zero_to_one(weights: ImageWeights, chelsea: Pixels, small_tiles: None) -> None:
     seen: list[float] = []
     with torch.inference_mode():
-        tiles.analyse(weights, chelsea, seen.append)
+        tiles.analyse(weights, chelsea, FIELD, seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1
 

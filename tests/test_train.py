@@ -25,7 +25,8 @@ from nccli.encoding import send
 from nccli.errors import UnsupportedError
 from nccli.metrics import psnr
 from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE
-from nccli.tiles import Shape, analyse, reconstruct
+from nccli.rate import NUM_ANCHORS
+from nccli.tiles import Shape, reconstruct
 from nccli.train import data
 from nccli.train.export import load_average, publish
 from nccli.train.loop import VALIDATION, Plan, Trainer, batches, train
@@ -33,11 +34,13 @@ from nccli.train.loss import Rates, forward
 from nccli.train.prune import pruned, used_channels
 from nccli.train.tie import QUIET, tie_scales
 from nccli.weights import ImageWeights, load_file
-from tests.support import Pixels, run_python, setting_of
+from tests.support import Pixels, analysed, run_python, setting_of
 
 CPU = torch.device("cpu")
 PLAN = Plan(minutes=10, batch=2, crop=64, warmup=4, flat=0.9, z_warmup=0.1, seed=3)
 STEPS = 12
+
+ANCHORS = torch.full((1, NUM_ANCHORS, 1, 1), 1 / NUM_ANCHORS)
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +226,15 @@ def test_a_model_may_grow(trained: tuple[Trainer, Path, list[float]], tmp_path: 
     with safe_open(path, "pt") as file:
         state = {k: file.get_tensor(k) for k in file.keys()}
         metadata = file.metadata()
-    small = {k: v for k, v in state.items() if ".overlap." not in k and ".g_a.blocks.4." not in k}
+    later = (".overlap.", ".g_a.blocks.4.", ".g_a.blocks.0.gates", ".shifts")
+    small = {k: v for k, v in state.items() if not any(part in k for part in later)}
     assert len(small) < len(state)
     save_file(small, tmp_path / "small.safetensors", metadata)
     grown = Trainer(PLAN, CPU)
     grown.load(tmp_path / "small.safetensors", restart=True)
     assert not grown.model.g_s.overlap.mix.weight.any()
+    assert (grown.model.g_a.blocks[0].gates == 1).all()
+    assert not grown.model.g_s.blocks[0].shifts.any()
     assert torch.equal(grown.model.g_s.patch.weight, state["model.g_s.patch.weight"])
     save_file(small | {"model.more": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata)
     with pytest.raises(ValueError, match="more"):
@@ -324,7 +330,7 @@ def test_pruning_leaves_the_used_channels_of_z(
         kept = used_channels(model, tiles[:3])
         assert smaller.config.hyper_channels == int(kept.sum()) > 1
         assert not (kept & silent).any()
-        y = model.analyse(tiles[:1].float() / 255)
+        y = model.analyse(tiles[:1].float() / 255, ANCHORS)
         step = torch.exp2(model.step_z.min())
         z, z_smaller = (torch.round(m.h_a(y) / step) * step for m in (model, smaller))
         assert torch.equal(z[:, kept], z_smaller)
@@ -360,7 +366,7 @@ def test_exported_weights_code_pictures(
     weights, _ = exported
     pixels = astronaut[64:192, 128:300]
     with torch.inference_mode():
-        latents = analyse(weights, pixels)
+        latents = analysed(weights, pixels, lmbda)
         stream = send(weights, latents, setting_of(weights, lmbda))
         y_hat = receive(weights, latents.grid, stream.setting, stream.payload)
         x_hat = reconstruct(weights, y_hat, stream.setting.field(latents.grid), Shape(*pixels.shape[:2]))
@@ -402,8 +408,9 @@ def test_training_program(folder: Path, tmp_path: Path) -> None:
         "-o",
         str(tmp_path / "run"),
     )
-    for source in (folder, shard):
-        result = run_python(*program, "image", str(folder / "inner"), str(source), *options)
+    for source, processes in ((folder, "1"), (shard, "2")):
+        places = (str(folder / "inner"), str(source))
+        result = run_python(*program, "image", *places, *options, "--processes", processes)
         assert result.returncode == 0, result.stderr
     assert "step 0" not in result.stdout.splitlines()[0]
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

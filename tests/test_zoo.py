@@ -25,13 +25,13 @@ from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE
 from nccli.rate import lambda_to_rate
 from nccli.roi.field import Region
 from nccli.search import Target
-from nccli.tiles import Shape, analyse, reconstruct
+from nccli.tiles import Shape, reconstruct
 from nccli.weights import load_model
 from nccli.zoo.cache import file_name, zoo_folder
 from nccli.zoo.convert import float_network
 from nccli.zoo.network import ZooConfig
 from tests import reference_zoo
-from tests.support import Pixels, frozen, resealed
+from tests.support import Pixels, analysed, frozen, resealed
 from tests.zoo_support import STEMS, N, Small, make_small, oracle
 
 UNIT = 2**12
@@ -104,10 +104,10 @@ class Drawn:
 
 def draw(small: Small, face: Pixels, setting: Setting) -> Drawn:
     """A walk with drawn symbols; latents as floats."""
-    latents = analyse(small.weights, face)
+    latents = analysed(small.weights, face)
     counter = CostCounter()
     sampler = Sampler(small, latents, setting, counter)
-    walk, _ = Encoder(small.weights, latents).walk(setting, sampler)
+    walk, _ = Encoder(small.weights, lambda _: latents).walk(setting, sampler)
     z_hat = latents.z.round() + small.weights.h_a.median
     return Drawn(sampler, counter.bits, walk.y_hat.float()[None] / UNIT, z_hat[None])
 
@@ -184,7 +184,7 @@ def test_every_position_is_visited_once_after_its_neighbours(smalls: dict[str, S
 
 
 def test_round_trip_is_exact_whatever_the_threads(small: Small, face: Pixels) -> None:
-    latents = analyse(small.weights, face)
+    latents = analysed(small.weights, face)
     streams: list[Stream] = []
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
@@ -195,7 +195,7 @@ def test_round_trip_is_exact_whatever_the_threads(small: Small, face: Pixels) ->
 
 
 def test_bands_change_the_order_alone(small: Small, face: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
-    latents = analyse(small.weights, face)
+    latents = analysed(small.weights, face)
     whole = send(small.weights, latents, natural(small))
     monkeypatch.setattr(coding, "BAND_ROWS", 4)
     assert len(latents.grid.bands()) == 2
@@ -207,13 +207,13 @@ def test_bands_change_the_order_alone(small: Small, face: Pixels, monkeypatch: p
 def test_tiles_join_without_seams(small: Small, chelsea: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = chelsea[:300, :451]
     shape = Shape(300, 451, depth=16)
-    whole = analyse(small.weights, pixels)
+    whole = analysed(small.weights, pixels)
     setting = natural(small)
     y_hat = send(small.weights, whole, setting).y_hat
     picture = reconstruct(small.weights, y_hat, setting.field(whole.grid), shape)
     monkeypatch.setattr(tiles, "TILE_ROWS", 8)
     monkeypatch.setattr(tiles, "TILE_COLUMNS", 12)
-    parts = analyse(small.weights, pixels)
+    parts = analysed(small.weights, pixels)
     assert torch.allclose(parts.y, whole.y, atol=2e-3)
     assert torch.allclose(parts.z, whole.z, atol=2e-3)
     tiled = reconstruct(small.weights, y_hat, setting.field(whole.grid), shape)
@@ -248,7 +248,7 @@ def test_the_second_decoder_agrees(installed: Small, chelsea: Pixels, size: tupl
 
 
 def test_damaged_payloads_are_refused(small: Small, face: Pixels) -> None:
-    latents = analyse(small.weights, face)
+    latents = analysed(small.weights, face)
     payload = send(small.weights, latents, natural(small)).payload
     generator = np.random.default_rng(1)
     for cut in (0, 2, 3, 7, len(payload) // 2, len(payload) - 4):

@@ -15,9 +15,8 @@ from nccli.encoding import FLUSH_BYTES, price
 from nccli.rate import lambda_to_rate
 from nccli.refinement.config import RefineOptions
 from nccli.refinement.problem import Engine, Problem
-from nccli.tiles import analyse
 from nccli.zoo.cache import file_name, zoo_folder
-from tests.support import Pixels, frozen
+from tests.support import Pixels, analysed, frozen
 from tests.zoo_support import STEMS, Small, make_small, trained
 
 LEARNED = ("bmshj2018-hyperprior-2", "mbt2018-mean-3", "mbt2018-4")
@@ -48,7 +47,7 @@ def test_the_rate_it_sees_is_the_real_one(stem: str, face: Pixels, tmp_path: Pat
     weights = small.weights
     setting = Setting(lambda_to_rate(small.model.lmbda), 8, 3)
     with torch.no_grad():
-        latents = analyse(weights, face)
+        latents = analysed(weights, face)
         problem = Problem(Engine.of(weights), latents.grid, setting)
         variables = problem.variables(latents)
         variables.z = variables.z.round()
@@ -65,7 +64,7 @@ def test_the_rate_it_sees_is_the_real_one(stem: str, face: Pixels, tmp_path: Pat
 def test_gradients_reach_everything(face: Pixels, tmp_path: Path) -> None:
     for stem in ("mbt2018-mean-3", "mbt2018-4"):
         small = make_small(stem, face, tmp_path)
-        latents = analyse(small.weights, face)
+        latents = analysed(small.weights, face)
         problem = Problem(Engine.of(small.weights), latents.grid, Setting(20000, 0, 3))
         variables = problem.variables(latents)
         tensors = [*variables.y, variables.z, variables.step_y]

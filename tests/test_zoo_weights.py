@@ -22,12 +22,11 @@ from nccli.quantize import interpolate_anchors
 from nccli.rate import lambda_to_rate
 from nccli.roi.field import Region
 from nccli.search import Target
-from nccli.tiles import analyse
 from nccli.zoo.cache import file_name, zoo_folder
 from nccli.zoo.convert import convert, natural_steps
 from nccli.zoo.names import LAMBDAS, zoo_models
 from nccli.zoo.network import IntegerLogScale, log2_thresholds
-from tests.support import Pixels, frozen
+from tests.support import Pixels, analysed, frozen
 from tests.zoo_support import M, Small, as_weights, make_net, make_small, model_of, trained
 
 UNIT = 2**12
@@ -68,7 +67,7 @@ def test_a_region_is_better_than_the_rest(face: Pixels, tmp_path: Path) -> None:
     levels = np.zeros((6, 8), np.uint8)
     levels[2:5, 2:5] = 1
     setting = natural(small, Region(levels, 1, 0, 0, 4 * 64))
-    latents = analyse(small.weights, face)
+    latents = analysed(small.weights, face)
     stream = send(small.weights, latents, setting)
     assert torch.equal(receive(small.weights, latents.grid, setting, stream.payload), stream.y_hat)
     error = (stream.y_hat / UNIT - latents.y).abs().mean(0)
@@ -172,8 +171,8 @@ def test_a_psnr_is_met(learned: Small, face: Pixels) -> None:
 
 def test_one_coder_for_all(learned: Small, face: Pixels) -> None:
     """A stream begun for z goes on with y: nothing of the zoo writes another kind of stream."""
-    latents = analyse(learned.weights, face)
-    encoder, coder = Encoder(learned.weights, latents), SymbolEncoder()
+    latents = analysed(learned.weights, face)
+    encoder, coder = Encoder(learned.weights, lambda _: latents), SymbolEncoder()
     stream = encoder.transmit(
         natural(learned), Sender(learned.weights, latents, natural(learned), coder), coder
     )

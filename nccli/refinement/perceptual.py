@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nccli.checkpoint import read_checkpoint
 from nccli.errors import ModelError
 from nccli.lite0 import MEAN, SPREAD, load_lite0
 from nccli.refinement.distortion import Metric
@@ -56,16 +57,12 @@ def lpips_metric(path: str | None, device: torch.device) -> Metric:
 
 def _load_alexnet(network: Any, path: Path) -> None:
     """Fill in the five slices of LPIPS's AlexNet from torchvision's file of tensors."""
+    state = read_checkpoint(path)
     try:
-        # The file is there, so the address is not used; tensors only, no pickled code.
-        state = torch.hub.load_state_dict_from_url(
-            path.as_uri() if path.is_absolute() else "file:", str(path.parent), "cpu", False,
-            file_name=path.name, weights_only=True,
-        )  # fmt: skip
         for name, tensor in network.state_dict().items():
             tensor.copy_(state["features." + name.partition(".")[2]])
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} does not hold the backbone of lpips: {error}") from error
+    except (RuntimeError, KeyError) as error:
+        raise ModelError(f"{path.name} does not hold the backbone of lpips: {error}") from error
 
 
 def feature_metric(device: torch.device) -> Metric:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from nccli.analysis import Analyser
 from nccli.coding import Setting
 from nccli.encoding import Latents
 from nccli.picture import Pixels
@@ -19,7 +20,6 @@ from nccli.refinement.problem import Problem
 from nccli.refinement.targets import Control, Fixed, Quality, Size
 from nccli.roi.field import STEP_PER_RATE
 from nccli.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
-from nccli.tiles import analyse
 from nccli.weights import ImageWeights
 
 SAME_OCTAVES = 0.05
@@ -57,15 +57,23 @@ def starts(
     refinement left; or move to the rate point of lambda; and the picture may be analysed again, since
     latents that were stored coarsely lack what a larger lambda wants.
     """
-    yield latents, rebased(setting, options, lmbda)
+    first = rebased(setting, options, lmbda)
+    if first.rate != setting.rate:
+        latents = _analysed(weights, pixels, first)
+    yield latents, first
     if options.base_lambda is not None or options.naive or _serves(setting, lmbda):
         return
     yield latents, setting
     point = min(max(lambda_to_rate(lmbda), REACH_BELOW), REACH_ABOVE)
     own = setting_at(weights, point, setting.region)
     yield latents, own
+    yield _analysed(weights, pixels, own), own
+
+
+def _analysed(weights: ImageWeights, pixels: Pixels, setting: Setting) -> Latents:
+    """The picture's latents for this setting."""
     with torch.no_grad():
-        yield analyse(weights, pixels), own
+        return Analyser(weights, pixels)(setting)
 
 
 def _serves(setting: Setting, lmbda: float) -> bool:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nccli.analysis import Analyser
 from nccli.coding import Setting
 from nccli.encoding import Latents, default_step_z, price, walk
 from nccli.entropy import IntArray, Tables
@@ -28,7 +29,7 @@ from nccli.rate import (
 )
 from nccli.search import setting_at
 from nccli.tables import MAX_REACH, fitted_tables
-from nccli.tiles import Shape, analyse, reconstruct
+from nccli.tiles import Shape, reconstruct
 from nccli.weights import ImageWeights
 
 REACH = MAX_REACH + 1
@@ -63,13 +64,13 @@ class SymbolCounter:
 @torch.inference_mode()
 def count_symbols(weights: ImageWeights, tiles: Tensor) -> NDArray[np.float64]:
     """Magnitudes per row over tiles (n, 3, h, w) uint8, every rate weighing alike."""
-    latents = [analyse(weights, tile.permute(1, 2, 0).numpy()) for tile in tiles]
+    pictures = [tile.permute(1, 2, 0).numpy() for tile in tiles]
     total = np.zeros((weights.y_tables.rows, REACH + 1))
     for lmbda in np.geomspace(LAMBDA_MIN, LAMBDA_MAX, RATES):
         counter = SymbolCounter(weights.y_tables)
         setting = setting_at(weights, lambda_to_rate(float(lmbda)))
-        for item in latents:
-            walk(weights, item, setting, counter)
+        for pixels in pictures:
+            walk(weights, Analyser(weights, pixels)(setting), setting, counter)
         total += counter.counts
     return total
 
@@ -78,12 +79,16 @@ def count_symbols(weights: ImageWeights, tiles: Tensor) -> NDArray[np.float64]:
 def fitted_gain(weights: ImageWeights, tiles: Tensor) -> NDArray[np.int64]:
     """log2 steps whose common offset at each anchor gives the least bpp + lambda * 255^2 * MSE."""
     pictures = [tile.permute(1, 2, 0).numpy() for tile in tiles]
-    latents = [analyse(weights, x) for x in pictures]
     gain = weights.gain.copy()
     for anchor in range(NUM_ANCHORS):
         rate = FIRST_ANCHOR + anchor * ANCHOR_SPACING
+        setting = Setting(rate, 0, default_step_z(weights, rate))
+        latents = [Analyser(weights, x)(setting) for x in pictures]
         losses = [
-            sum(_loss(weights, x, item, rate, offset) for x, item in zip(pictures, latents, strict=True))
+            sum(
+                _loss(weights, x, item, replace(setting, step_y=offset))
+                for x, item in zip(pictures, latents, strict=True)
+            )
             for offset in OFFSETS
         ]
         curve, slope, _ = np.polyfit(OFFSETS, losses, 2)
@@ -92,12 +97,11 @@ def fitted_gain(weights: ImageWeights, tiles: Tensor) -> NDArray[np.int64]:
     return gain
 
 
-def _loss(weights: ImageWeights, x: Pixels, latents: Latents, rate: int, offset: int) -> float:
-    setting = Setting(rate, offset, default_step_z(weights, rate))
+def _loss(weights: ImageWeights, x: Pixels, latents: Latents, setting: Setting) -> float:
     size, y_hat = price(weights, latents, setting)
     x_hat = reconstruct(weights, y_hat, setting.field(latents.grid), Shape(x.shape[0], x.shape[1]))
     error = float(np.square(x.astype(np.float64) - x_hat).mean())
-    return float(size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(rate) * error)
+    return float(size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(setting.rate) * error)
 
 
 def calibrate(weights: ImageWeights, tiles: Tensor) -> ImageWeights:

@@ -17,6 +17,10 @@ from torch import Tensor
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 
 
+TILE = 384
+"""Side of the square tiles that training pictures are cut into, in pixels."""
+
+
 def _blobs(path: Path) -> Iterator[bytes]:
     """Encoded images of a folder (sorted, recursive), a tar shard or a single file."""
     if path.is_dir():

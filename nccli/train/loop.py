@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,9 +22,13 @@ from nccli.train.klt import klt_start, linear_layers
 from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
 from nccli.train.masks import disc_drops, random_drops
 from nccli.train.soap import Soap
+from nccli.train.team import ALONE, Team
 
 VALIDATION = ((0.0015, 0.0), (0.01, 0.0), (0.06, 0.0), (0.06, 4.0))
 """lambda in the region of interest, a disc, and octaves of lambda below it outside."""
+
+SEED_STRIDE = 2**32
+"""Between the seeds of processes: more than any run has steps."""
 
 LINEAR_RATE = 0.05
 """Learning rate of the KLT layers relative to the rest: Adam shakes them out of orthogonality at more."""
@@ -37,7 +41,7 @@ class Plan:
     Attributes:
         size: model size, a key of `CONFIGS`.
         minutes: wall-clock budget; the learning rate is annealed to end with it.
-        batch: crops per step.
+        batch: crops per step, of all processes together.
         crop: side of a crop in pixels, a multiple of 64.
         rate: peak learning rate.
         flat: fraction of the budget at the peak rate before the cosine fall to 2 %.
@@ -75,9 +79,10 @@ class Progress:
 class Trainer:
     """Model, averaged weights and optimiser of one run."""
 
-    def __init__(self, plan: Plan, device: torch.device) -> None:
+    def __init__(self, plan: Plan, device: torch.device, team: Team = ALONE) -> None:
         self.plan = plan
         self.device = device
+        self.team = team
         self.progress = Progress()
         self.model = ImageModel(CONFIGS[plan.size]).to(device)
         self.average = ImageModel(CONFIGS[plan.size]).to(device)
@@ -116,17 +121,18 @@ class Trainer:
         return self.progress.seconds / (self.plan.minutes * 60)
 
     def step(self, x: Tensor) -> Tensor:
-        """One optimiser step on x (b, 3, h, w); returns the loss, without waiting for it."""
+        """One optimiser step on this process's x (b, 3, h, w); returns its loss, without waiting for it."""
         rates = self._random_rates(x)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate() * group["scale"]
         loss = training_loss(forward(self.model, x, rates, self.transforms()), rates, self.z_weight())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.team.average(p.grad for p in self.model.parameters() if p.grad is not None)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.progress.step += 1
-        self.progress.images += len(x)
+        self.progress.images += len(x) * self.team.size
         self._update_average()
         return loss.detach()
 
@@ -189,7 +195,7 @@ class Trainer:
         """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule.
 
         A model may grow at a restart: whole residuals that the checkpoint does not have stay as they are, at
-        zero.
+        zero, and so do shifts; gates stay at one.
 
         Raises:
             ValueError: the checkpoint has layers that the model has not, or lacks others than these.
@@ -202,7 +208,7 @@ class Trainer:
             found = module.load_state_dict(state, strict=not restart)
             if found.unexpected_keys:
                 raise ValueError(f"{path} has layers that {self.plan.size} has not: {found.unexpected_keys}")
-            if lost := set(found.missing_keys) - _whole_residuals(module, set(state)):
+            if lost := set(found.missing_keys) - _neutral(module, set(state)):
                 raise ValueError(f"{path} lacks layers of {self.plan.size}: {sorted(lost)}")
         if restart:
             return
@@ -213,13 +219,17 @@ class Trainer:
             self.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
 
 
-def _whole_residuals(module: nn.Module, present: set[str]) -> set[str]:
-    """Parameters of the residual layers of which none is present."""
+def _neutral(module: nn.Module, present: set[str]) -> set[str]:
+    """Parameters that change nothing before they learn: of residual layers of which none is present, and
+    what follows the rate.
+    """
     found = set[str]()
     for name, child in module.named_modules():
         keys = {f"{name}.{k}" for k in child.state_dict()}
         if isinstance(child, Block | Overlap) and not keys & present:
             found |= keys
+        if isinstance(child, Block):
+            found |= keys & {f"{name}.gates", f"{name}.shifts"}
     return found
 
 
@@ -232,17 +242,21 @@ def batches(tiles: Tensor, plan: Plan, seed: int) -> Iterator[Tensor]:
 
 def train(trainer: Trainer, tiles: Tensor, held: Tensor, out: Path, save_minutes: float) -> None:
     """Run the plan to its end: log, validate and checkpoint every `save_minutes`."""
-    plan, progress = trainer.plan, trainer.progress
-    torch.manual_seed(plan.seed + progress.step)
+    plan, progress, team = trainer.plan, trainer.progress, trainer.team
+    team.agree([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
+    seed = plan.seed + progress.step + SEED_STRIDE * team.rank
+    torch.manual_seed(seed)
     last_clock = last_save = time.monotonic()
     last_step, losses = progress.step, list[Tensor]()
-    for x in batches(tiles, plan, plan.seed + progress.step):
+    for x in batches(tiles, replace(plan, batch=team.share(plan.batch)), seed):
         losses.append(trainer.step(x))
         clock = time.monotonic()
-        progress.seconds += clock - last_clock
+        elapsed = torch.tensor(clock - last_clock, dtype=torch.float64)
+        team.average([elapsed])
+        progress.seconds += float(elapsed)
         last_clock = clock
         done = progress.seconds >= plan.minutes * 60
-        if clock - last_save >= save_minutes * 60 or done:
+        if team.leads and (clock - last_save >= save_minutes * 60 or done):
             speed = (progress.step - last_step) / (clock - last_save)
             trainer.save(out / "checkpoint.safetensors")
             row = asdict(progress) | {

@@ -119,8 +119,9 @@ def forward(
     `rounded` prices the rounded latents, as a file would, in place of noisy ones.
     """
     pixels = x.shape[2] * x.shape[3]
+    anchors = anchor_weights(rates.local)
     with transforms:
-        y = model.analyse(x)
+        y = model.analyse(x, anchors)
     z = model.h_a(y)
     base = anchor_weights(rates.base[:, None, None])
     step_z = torch.exp2(torch.einsum("baij,a->bij", base, model.step_z))[:, None]
@@ -129,7 +130,6 @@ def forward(
     if not rounded:
         soft = torch.rand(len(x), 1, 1, 1, device=x.device) < SOFT_Z
         z_hat = torch.where(soft, z_noisy, z_hat)
-    anchors = anchor_weights(rates.local)
     y_hat, bits_y = _code_latents(model, y, z_hat, rates, anchors, rounded)
     with transforms:
         x_hat = model.synthesise(y_hat, anchors)

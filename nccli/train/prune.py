@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from nccli.model import ImageModel
+from nccli.rate import NUM_ANCHORS
 
 
 @torch.no_grad()
 def used_channels(model: ImageModel, tiles: Tensor) -> Tensor:
-    """Which channels of z are not always zero on tiles (n, 3, h, w) uint8; at least one: (channels,) bool."""
+    """Which channels of z are not always zero, at any rate, on tiles (n, 3, h, w) uint8; at least one: (channels,) bool."""
     half = torch.exp2(model.step_z.min()) / 2
     peak = torch.zeros(model.config.hyper_channels)
-    for x in torch.split(tiles, 8):
-        z = model.h_a(model.analyse(x.float() / 255))
-        peak = torch.maximum(peak, z.abs().amax((0, 2, 3)))
+    for anchor in torch.eye(NUM_ANCHORS)[:, None, :, None, None]:
+        for x in torch.split(tiles, 8):
+            z = model.h_a(model.analyse(x.float() / 255, anchor))
+            peak = torch.maximum(peak, z.abs().amax((0, 2, 3)))
     used = peak >= half
     used[peak.argmax()] = True
     return used

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,34 +33,7 @@ PHASES = ((4, 2, 0), (None, 3, 1))
 """Taps of a 5-tap transposed filter that reach the even and the odd outputs from the input before, at
 and after them."""
 
-UNREADABLE = (
-    torch.serialization.pickle.PickleError,  # type: ignore[attr-defined]
-    RuntimeError,
-    ValueError,
-    LookupError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    OSError,
-)
-"""What `torch.load` raises on bytes that are not its own."""
-
 STORED = {"float32": "F32", "int32": "I32", "int64": "I64"}
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint; nothing but tensors is ever unpickled.
-
-    Raises:
-        ModelError: it is damaged or something else.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ModelError(f"cannot read the checkpoint {path.name}: {type(error).__name__}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path.name} is no checkpoint of CompressAI")
-    return state
 
 
 def build(model: ZooModel, state: dict[str, Tensor]) -> Any:

@@ -29,17 +29,17 @@ MAX_CHANNELS = 1024
 """More is no network of the zoo."""
 
 
-class ZooSynthesis(nn.Module):
-    """g_s: latents -> pixels, at whatever rate."""
+class ZooTransform(nn.Module):
+    """g_a or g_s, the same at every rate."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
         self.layers = layers
 
-    def forward(self, y_hat: Tensor, anchors: Tensor) -> Tensor:
-        """y_hat: (b, M, h, w); anchors are ignored."""
-        x_hat: Tensor = self.layers(y_hat)
-        return x_hat
+    def forward(self, x: Tensor, anchors: Tensor) -> Tensor:
+        """x: pixels or latents; anchors are ignored."""
+        result: Tensor = self.layers(x)
+        return result
 
 
 class ZooHyperAnalysis(nn.Module):
@@ -108,8 +108,8 @@ def _assemble(
     return ImageWeights(
         entry=entry,
         config=config,
-        g_a=net.g_a.to(device),
-        g_s=ZooSynthesis(net.g_s).eval().to(device),
+        g_a=ZooTransform(net.g_a).eval().to(device),
+        g_s=ZooTransform(net.g_s).eval().to(device),
         h_a=ZooHyperAnalysis(net.h_a, median, config.family.zero_means).eval().to(device),
         network=network.to(device),
         y_tables=y_tables,
