@@ -159,15 +159,35 @@ def test_crops_come_in_all_eight_orientations() -> None:
     assert found == {tuple(t.flatten().tolist()) for t in turned}
 
 
+def test_shrunk_crops_are_smaller_pictures() -> None:
+    ramp = torch.arange(0, 240, 2, dtype=torch.uint8).expand(1, 3, 120, 120)
+    generator = torch.Generator().manual_seed(2)
+    slopes = []
+    for _ in range(20):
+        crops = data.shrunk_crops(ramp, 2, 60, generator)
+        assert crops.shape == (2, 3, 60, 60)
+        levels = crops * 255
+        assert torch.allclose(levels, levels.round(), atol=1e-3)
+        for level in levels:
+            along = [float(level.diff(dim=dim)[:, 8:-8, 8:-8].abs().mean()) for dim in (1, 2)]
+            slopes.append(max(along))
+    assert min(slopes) >= 1.9
+    assert max(slopes) <= 4.1
+    assert max(slopes) - min(slopes) > 1
+
+
 def test_klt_start_is_a_good_transform_coder(tiles: Tensor) -> None:
     trainer = Trainer(PLAN, CPU)
     trainer.start(tiles)
     rows = trainer.validate(tiles[2:6])
     assert trainer.validate(tiles[:1]) == trainer.validate(tiles[:1])
-    *rows, regional = rows
+    *rows, regional, reduced = rows
     best = rows[-1]
     assert best["lmbda"] == regional["lmbda"] == 0.06
     assert regional["drop"] == 4
+    assert reduced["lmbda"] == 0.06
+    assert reduced["shrunk"]
+    assert reduced["bpp"] > best["bpp"]
     assert regional["bpp"] < 0.6 * best["bpp"]
     assert regional["loss"] < 0.6 * best["loss"]
     assert best["psnr"] > 30

@@ -69,7 +69,7 @@ def write_card(
     """
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     last, plan = log[-1], json.loads((run / "plan.json").read_text())
-    columns = [_column(v["lmbda"], v.get("drop", 0.0)) for v in last["validation"]]
+    columns = [_column(v["lmbda"], v.get("drop", 0.0), v.get("shrunk", False)) for v in last["validation"]]
     curve = [
         [f"{row['step']}"]
         + [f"{v['bpp']:.4f} / {v['psnr']:.2f} / {v['loss']:.4f}" for v in row["validation"]]
@@ -98,6 +98,7 @@ def write_card(
     return path
 
 
-def _column(lmbda: float, drop: float) -> str:
+def _column(lmbda: float, drop: float, shrunk: bool) -> str:
     region = f", in a disc, outside {drop:g} octaves less" if drop else ""
-    return f"lambda {lmbda:g}{region}: bpp / dB / loss"
+    size = ", half-size tiles" if shrunk else ""
+    return f"lambda {lmbda:g}{region}{size}: bpp / dB / loss"

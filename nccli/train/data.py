@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 
+
+MOST_SHRUNK = 2.0
+"""Sides of a tile over sides of what is made of it, at most."""
 
 TILE = 384
 """Side of the square tiles that training pictures are cut into, in pixels."""
@@ -70,6 +74,23 @@ def split(tiles: Tensor) -> tuple[Tensor, Tensor]:
     held = torch.zeros(len(tiles), dtype=torch.bool)
     held[::50] = True
     return tiles[~held], tiles[held]
+
+
+def shrunk_crops(tiles: Tensor, batch: int, size: int, generator: torch.Generator) -> Tensor:
+    """`random_crops` of larger pieces, reduced in size by one random factor of up to `MOST_SHRUNK`.
+
+    Tiles were photographs in lossy files once, and what those have lost is in the finest detail: a
+    smaller picture is sharp and clean again.
+    """
+    factor = 1 + (MOST_SHRUNK - 1) * float(torch.rand((), generator=generator))
+    larger = random_crops(tiles, batch, min(round(size * factor), tiles.shape[-1]), generator)
+    return shrunk(larger, size).contiguous(memory_format=torch.channels_last)
+
+
+def shrunk(x: Tensor, size: int) -> Tensor:
+    """Pictures (b, 3, h, w) in [0, 1] as 8-bit pictures of size x size pixels."""
+    smaller = F.interpolate(x, (size, size), mode="bicubic", antialias=True)
+    return smaller.mul_(255).round_().clamp_(0, 255).div_(255)
 
 
 def random_crops(tiles: Tensor, batch: int, size: int, generator: torch.Generator) -> Tensor:

@@ -32,6 +32,7 @@ def add_image_parser(commands: Commands) -> None:
     image.add_argument("--crop", type=int, default=Plan.crop, help="multiple of 64")
     image.add_argument("--rate", type=float, default=Plan.rate, help="peak learning rate")
     image.add_argument("--flat", type=float, default=Plan.flat, help="fraction before the cosine fall")
+    image.add_argument("--shrunk", type=float, default=Plan.shrunk, help="share of batches of reduced tiles")
     image.add_argument("--seed", type=int, default=Plan.seed)
     image.add_argument("--bf16", action="store_true", help="transforms in bfloat16")
     image.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -57,6 +58,7 @@ def _train(args: argparse.Namespace, team: Team) -> None:
         crop=args.crop,
         rate=args.rate,
         flat=args.flat,
+        shrunk=args.shrunk,
         seed=args.seed,
         bf16=args.bf16,
         z_warmup=0.0 if args.start else Plan.z_warmup,

@@ -24,8 +24,14 @@ from nccli.train.masks import disc_drops, random_drops
 from nccli.train.soap import Soap
 from nccli.train.team import ALONE, Team
 
-VALIDATION = ((0.0015, 0.0), (0.01, 0.0), (0.06, 0.0), (0.06, 4.0))
-"""lambda in the region of interest, a disc, and octaves of lambda below it outside."""
+VALIDATION = (
+    (0.0015, 0.0, False),
+    (0.01, 0.0, False),
+    (0.06, 0.0, False),
+    (0.06, 4.0, False),
+    (0.06, 0.0, True),
+)
+"""lambda in the region of interest, a disc; octaves of lambda below it outside; half-size tiles."""
 
 SEED_STRIDE = 2**32
 """Between the seeds of processes: more than any run has steps."""
@@ -51,6 +57,7 @@ class Plan:
         seed: seed of crops and noise.
         bf16: run the transforms in bfloat16.
         roi_every: every so many steps, the whole batch has random regions of interest; 0 for never.
+        shrunk: share of the batches that are made of tiles of reduced size.
     """
 
     size: str = "s"
@@ -65,6 +72,7 @@ class Plan:
     seed: int = 1
     bf16: bool = False
     roi_every: int = 4
+    shrunk: float = 0.75
 
 
 @dataclass
@@ -152,14 +160,15 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, tiles: Tensor) -> list[dict[str, float]]:
-        """Averaged weights on the central 256x256 of uint8 tiles: a row per item of `VALIDATION`."""
+        """Averaged weights on uint8 tiles, the central 256x256 or half-size: a row per item of `VALIDATION`."""
         rows = []
         edge = (tiles.shape[-1] - 256) // 2
-        centre = tiles[..., edge : edge + 256, edge : edge + 256]
-        for lmbda, drop in VALIDATION:
+        whole = tiles.to(self.device).float() / 255
+        centre = whole[..., edge : edge + 256, edge : edge + 256]
+        half = data.shrunk(whole, tiles.shape[-1] // 2)
+        for lmbda, drop, shrunk in VALIDATION:
             results = []
-            for x in torch.split(centre, 16):
-                x = x.to(self.device).float() / 255
+            for x in torch.split(half if shrunk else centre, 16):
                 base = torch.full((len(x),), math.log2(lmbda), device=self.device)
                 side = x.shape[2] // LATENT_STRIDE
                 rates = Rates(base, disc_drops(len(x), side, side, drop, self.device))
@@ -167,7 +176,8 @@ class Trainer:
                 psnr = -10 * torch.log10(m.mse)
                 results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective)))
             bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()
-            row = {"lmbda": lmbda, "drop": drop, "bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective}
+            row = {"lmbda": lmbda, "drop": drop, "shrunk": shrunk}
+            row |= {"bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective}
             rows.append(row)
         return rows
 
@@ -237,7 +247,9 @@ def batches(tiles: Tensor, plan: Plan, seed: int) -> Iterator[Tensor]:
     """Endless random crops on the tiles' device."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield data.random_crops(tiles, plan.batch, plan.crop, generator)
+        shrinks = float(torch.rand((), generator=generator)) < plan.shrunk
+        crops = data.shrunk_crops if shrinks else data.random_crops
+        yield crops(tiles, plan.batch, plan.crop, generator)
 
 
 def train(trainer: Trainer, tiles: Tensor, held: Tensor, out: Path, save_minutes: float) -> None:
