@@ -325,6 +325,13 @@ PARTS: dict[str, tuple[str, Callable[[Rows], list[str]]]] = {
 }
 
 
+def _named(pictures: set[str]) -> str:
+    """What was measured: how many pictures, how much of each, their names."""
+    names, _, sizes = zip(*(picture.partition(" ") for picture in sorted(pictures)), strict=True)
+    part = f", the middle {' or '.join(sorted(set(sizes)))} pixels of" if any(sizes) else ":"
+    return f"{len(names)} pictures{part} {', '.join(names)}."
+
+
 def report(rows: Rows) -> str:
     """The page."""
     lines = ["# Latent refinement, measured", ""]
@@ -332,9 +339,7 @@ def report(rows: Rows) -> str:
     lines += ["", f"Model: {DEFAULT_MODEL}, {find(DEFAULT_MODEL).sha256[:8]}."]
     for part, (title, table) in PARTS.items():
         if found := chosen(rows, part=part):
-            pictures = sorted({r["picture"] for r in found})
-            lines += ["", f"## {title}", "", *table(rows)]
-            lines += ["", f"{len(pictures)} pictures: {', '.join(pictures)}."]
+            lines += ["", f"## {title}", "", *table(rows), "", _named({r["picture"] for r in found})]
     return "\n".join([*lines, ""])
 
 
