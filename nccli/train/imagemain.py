@@ -66,8 +66,9 @@ def _train(args: argparse.Namespace, team: Team) -> None:
     device = torch.device(args.device)
     tiles = data.load_tiles(args.data, data.TILE, workers=max(args.threads, 2))
     tiles, held = data.split(tiles)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "plan.json").write_text(json.dumps(asdict(plan)))
+    if team.leads:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "plan.json").write_text(json.dumps(asdict(plan)))
     trainer = Trainer(plan, device, team)
     checkpoint = args.out / "checkpoint.safetensors"
     if checkpoint.exists():
