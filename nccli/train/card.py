@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from nccli.bench.curves import Point
 from nccli.catalogue import Entry
-from nccli.train.evaluate import Point
+from nccli.train.evaluate import COMPARED
 
 CARD = """# Model `{name}` (id {id})
 
@@ -33,10 +34,10 @@ From whole files and 8-bit pixels, averaged over pictures.
 |---|---|---|---|
 {table}
 
-BD-rate (PSNR, Akima interpolation; negative is better):
+BD-rate (Akima interpolation, MS-SSIM in decibels; negative is better):
 
-| against | BD-rate |
-|---|---|
+| against | PSNR | MS-SSIM |
+|---|---|---|
 {bd_rates}
 
 ## Validation while training
@@ -54,7 +55,7 @@ def write_card(
     entry: Entry,
     run: Path,
     points: list[Point],
-    bd_rates: dict[str, float],
+    bd_rates: dict[str, dict[str, float]],
     facts: dict[str, str],
 ) -> Path:
     """Write FILE.md beside the weights.
@@ -64,7 +65,7 @@ def write_card(
         entry: the model.
         run: its run folder, with log.jsonl.
         points: measured rate-distortion points.
-        bd_rates: percent, by the anchor's name.
+        bd_rates: percent, by the anchor's name and metric.
         facts: data, command, device, pictures, notes.
     """
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -86,8 +87,8 @@ def write_card(
         minutes=last["seconds"] / 60,
         batch=plan["batch"],
         crop=plan["crop"],
-        table="\n".join(f"| {p.lmbda:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in points),
-        bd_rates="\n".join(f"| {name} | {value:+.2f} % |" for name, value in bd_rates.items()),
+        table="\n".join(f"| {p.setting:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in points),
+        bd_rates="\n".join(_compared(name, found) for name, found in bd_rates.items()),
         columns=" | ".join(columns),
         rule="|".join("---" for _ in columns),
         curve="\n".join("| " + " | ".join(row) + " |" for row in curve),
@@ -96,6 +97,11 @@ def write_card(
     path = (folder / entry.file).with_suffix(".md")
     path.write_text(text)
     return path
+
+
+def _compared(anchor: str, found: dict[str, float]) -> str:
+    figures = (f"{found[metric]:+.2f} %" if metric in found else "-" for metric in COMPARED)
+    return f"| {anchor} | {' | '.join(figures)} |"
 
 
 def _column(lmbda: float, drop: float, shrunk: bool) -> str:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from nccli.memory import keep_freed_memory
+from nccli.metrics import MS_SSIM_MIN_SIDE
 from nccli.model import CONFIGS
 from nccli.train import data
+from nccli.train.distortion import DISTORTIONS
 from nccli.train.loop import Plan, Trainer, train
 from nccli.train.team import Team, run_together
 
@@ -33,6 +35,7 @@ def add_image_parser(commands: Commands) -> None:
     image.add_argument("--rate", type=float, default=Plan.rate, help="peak learning rate")
     image.add_argument("--flat", type=float, default=Plan.flat, help="fraction before the cosine fall")
     image.add_argument("--shrunk", type=float, default=Plan.shrunk, help="share of batches of reduced tiles")
+    image.add_argument("--metric", choices=sorted(DISTORTIONS), default=Plan.metric, help="train for this")
     image.add_argument("--seed", type=int, default=Plan.seed)
     image.add_argument("--bf16", action="store_true", help="transforms in bfloat16")
     image.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -44,6 +47,8 @@ def add_image_parser(commands: Commands) -> None:
 
 def run_image(args: argparse.Namespace) -> None:
     """Train, resuming the run folder's checkpoint when there is one."""
+    if args.metric == "ms-ssim" and args.crop < MS_SSIM_MIN_SIDE:
+        raise SystemExit(f"--metric ms-ssim needs a --crop of at least {MS_SSIM_MIN_SIDE} pixels")
     run_together(partial(_train, args), args.processes)
 
 
@@ -59,6 +64,7 @@ def _train(args: argparse.Namespace, team: Team) -> None:
         rate=args.rate,
         flat=args.flat,
         shrunk=args.shrunk,
+        metric=args.metric,
         seed=args.seed,
         bf16=args.bf16,
         z_warmup=0.0 if args.start else Plan.z_warmup,

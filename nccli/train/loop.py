@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from nccli.layers import Block, Overlap
 from nccli.model import CONFIGS, LATENT_STRIDE, ImageModel
 from nccli.train import data
+from nccli.train.distortion import DISTORTIONS
 from nccli.train.klt import klt_start, linear_layers
-from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
+from nccli.train.loss import Measures, Rates, forward, random_log2_lambda, training_loss
 from nccli.train.masks import disc_drops, random_drops
 from nccli.train.soap import Soap
 from nccli.train.team import ALONE, Team
@@ -58,6 +59,7 @@ class Plan:
         bf16: run the transforms in bfloat16.
         roi_every: every so many steps, the whole batch has random regions of interest; 0 for never.
         shrunk: share of the batches that are made of tiles of reduced size.
+        metric: the distortion to train for, a key of `DISTORTIONS`.
     """
 
     size: str = "s"
@@ -73,6 +75,7 @@ class Plan:
     bf16: bool = False
     roi_every: int = 4
     shrunk: float = 0.75
+    metric: str = "mse"
 
 
 @dataclass
@@ -133,7 +136,7 @@ class Trainer:
         rates = self._random_rates(x)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate() * group["scale"]
-        loss = training_loss(forward(self.model, x, rates, self.transforms()), rates, self.z_weight())
+        loss = training_loss(self._forward(self.model, x, rates), rates, self.z_weight())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average(p.grad for p in self.model.parameters() if p.grad is not None)
@@ -143,6 +146,10 @@ class Trainer:
         self.progress.images += len(x) * self.team.size
         self._update_average()
         return loss.detach()
+
+    def _forward(self, model: ImageModel, x: Tensor, rates: Rates, rounded: bool = False) -> Measures:
+        """Code with the plan's precision and distortion."""
+        return forward(model, x, rates, self.transforms(), rounded, DISTORTIONS[self.plan.metric])
 
     def _random_rates(self, x: Tensor) -> Rates:
         rates = Rates.uniform(random_log2_lambda(len(x), self.device))
@@ -172,7 +179,7 @@ class Trainer:
                 base = torch.full((len(x),), math.log2(lmbda), device=self.device)
                 side = x.shape[2] // LATENT_STRIDE
                 rates = Rates(base, disc_drops(len(x), side, side, drop, self.device))
-                m = forward(self.average, x, rates, self.transforms(), rounded=True)
+                m = self._forward(self.average, x, rates, rounded=True)
                 psnr = -10 * torch.log10(m.mse)
                 results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective)))
             bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()

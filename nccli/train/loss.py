@@ -1,4 +1,5 @@
-"""The rate-distortion loss: bpp + lambda * 255^2 * MSE, a lambda for every image and position."""
+"""The rate-distortion loss: bpp + lambda * 255^2 * MSE, or another distortion; a lambda for every image
+and position."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from nccli.model import LATENT_STRIDE, ImageModel, first_pass_mask
 from nccli.prior import bits, lower_bound
 from nccli.quantize import LOWEST_LOG2_RATIO, anchor_weights, noisy, straight_through
 from nccli.rate import FIRST_ANCHOR, LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
+from nccli.train.distortion import Distortion, squared_error
 
 RATIO_MIN = 2.0**LOWEST_LOG2_RATIO
 """Smallest scale relative to the step; symbols there are not coded at all."""
@@ -71,7 +73,7 @@ class Measures:
         bpp_y: bits per pixel of y.
         bpp_z: bits per pixel of z.
         mse: mean squared error in [0, 1]^2.
-        distortion: mean of lambda * 255^2 * squared error.
+        distortion: mean of lambda * 255^2 * squared error, or of what is trained for in its place.
     """
 
     bpp_y: Tensor
@@ -85,7 +87,7 @@ class Measures:
 
     @property
     def objective(self) -> Tensor:
-        """bpp + lambda * 255^2 * MSE, (b,)."""
+        """bpp + distortion, (b,)."""
         return self.bpp + self.distortion
 
 
@@ -112,11 +114,14 @@ def forward(
     rates: Rates,
     transforms: AbstractContextManager[object],
     rounded: bool = False,
+    measure: Distortion = squared_error,
 ) -> Measures:
     """Code x (b, 3, h, w) with the training proxies.
 
     `transforms` wraps g_a and g_s (autocast to bf16, or nothing); probabilities stay in float32.
     `rounded` prices the rounded latents, as a file would, in place of noisy ones.
+    `measure` is told a smaller error where lambda is lower, by the square root: so any measure that grows
+    with the squared error follows regions.
     """
     pixels = x.shape[2] * x.shape[3]
     anchors = anchor_weights(rates.local)
@@ -133,12 +138,13 @@ def forward(
     y_hat, bits_y = _code_latents(model, y, z_hat, rates, anchors, rounded)
     with transforms:
         x_hat = model.synthesise(y_hat, anchors)
-    error = (x_hat - x).square().mean(1)
+    error = x_hat - x
+    weighted = error * _per_pixel(torch.exp2(-rates.drop / 2))[:, None]
     return Measures(
         bpp_y=bits_y.flatten(1).sum(1) / pixels,
         bpp_z=bits_z.flatten(1).sum(1) / pixels,
-        mse=error.flatten(1).mean(1),
-        distortion=255**2 * (error * _per_pixel(torch.exp2(rates.log2_lambda))).flatten(1).mean(1),
+        mse=error.detach().square().flatten(1).mean(1),
+        distortion=torch.exp2(rates.base) * measure(x + weighted, x),
     )
 
 
