@@ -81,6 +81,15 @@ def model_path(entry: Entry) -> Path:
     return path
 
 
+def card(file: str) -> str:
+    """What stands beside the weights `file` in the models folder, for people: Markdown."""
+    path = (models_folder() / file).with_suffix(".md")
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"cannot read the card of {file}: {error}") from error
+
+
 def zoo_entry(model: ZooModel, here: Fetched) -> Entry:
     """A fetched network of the zoo as a model like any other."""
     return Entry(model.name, model.id, str(here.path), here.sha256, model.about)

@@ -271,9 +271,10 @@ def print_models(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    columns = ("name", "id", "state", "about")
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "id", "file", "state", "about"):
-        table.add_column(column, overflow="fold")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column != "about")
     for row in rows:
-        table.add_row(*(str(row[c]) for c in ("name", "id", "file", "state", "about")))
+        table.add_row(*(str(row[column]) for column in columns))
     Console().print(table)

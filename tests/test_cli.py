@@ -225,6 +225,31 @@ def test_models_and_verify(call: Call, capsys: pytest.CaptureFixture[str]) -> No
     assert {row["state"] for row in rows} - {"available"} == {"verified"}
 
 
+@pytest.mark.parametrize("name", ["s", "seg"])
+def test_models_show_prints_the_card(call: Call, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert call("models", "show", name) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"# Model `{name}`")
+    (path,) = (path for path in (ROOT / "models").glob(f"{name}-*.md") if path.read_text() == text)
+    assert path.with_suffix(".safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("nothing", "there are: .*seg"), ("zoo:mbt2018-1", "no card here")]
+)
+def test_models_show_of_others_is_an_error(
+    call: Call, capsys: pytest.CaptureFixture[str], name: str, error: str
+) -> None:
+    assert call("models", "show", name) == 4
+    assert re.search(error, capsys.readouterr().err)
+
+
+def test_models_fit_a_narrow_terminal(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("models") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("zoo:bmshj2018-hyperprior-1 ") and "available" in line for line in lines)
+
+
 def test_man_page_is_up_to_date() -> None:
     from docs.make_man import man_page
 

@@ -1,29 +1,22 @@
-"""`ncc info` and `ncc models`: what is in a file, what is installed."""
+"""`ncc info`: what is in a file."""
 
 from __future__ import annotations
 
 import json as jsonlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
 from nccli import files
-from nccli.catalogue import Entry, entries, find_for_file, model_path, verify, zoo_entry
+from nccli.catalogue import find_for_file
 from nccli.cli.failures import attempt
-from nccli.cli.fetch import fetch_models
 from nccli.cli.options import PATH
 from nccli.container import Container, SectionId, read_container
-from nccli.errors import ExitCode, UnsupportedError, UsageError
+from nccli.errors import UnsupportedError, UsageError
 from nccli.jobs import Job, Outcome
-from nccli.report import Printer, Total, info_rows, print_info, print_models
+from nccli.report import Printer, Total, info_rows, print_info
 from nccli.work import Failure
-from nccli.zoo.cache import fetched
-from nccli.zoo.names import zoo_models
-
-LONGEST_NAME = 40
-"""Of a file, in a table for people."""
 
 
 @click.command()
@@ -105,53 +98,3 @@ def _roi_rows(container: Container, drawings: Drawings) -> dict[str, Any]:
         files.write_bytes(drawings.bits_map, drawn.png, drawings.force)
         rows["bits_map"] = {"lightest_bpp": drawn.most}
     return rows
-
-
-def _row(entry: Entry, check: bool, state: str) -> dict[str, Any]:
-    if check:
-        state = "verified" if verify(entry) else "damaged"
-    row = {"name": entry.name, "id": entry.id, "file": entry.file, "sha256": entry.sha256}
-    return row | {"state": state, "about": entry.about}
-
-
-def _zoo_rows(check: bool) -> list[dict[str, Any]]:
-    """The pretrained networks of the zoo, on this machine or not."""
-    rows: list[dict[str, Any]] = []
-    for model in zoo_models():
-        here = fetched(model)
-        rows += [_row(zoo_entry(model, weights), check, "fetched") for weights in here]
-        if not here:
-            row = {"name": model.name, "id": model.id, "file": model.checkpoint, "sha256": None}
-            rows.append(row | {"state": "available", "about": model.about})
-    return rows
-
-
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for people: no folders, and no name of a file that is elsewhere."""
-    name = "-" if row["state"] == "available" else Path(row["file"]).name
-    return row | {"file": name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."}
-
-
-@click.group(invoke_without_command=True, commands=[fetch_models])
-@click.option("--verify", "check", is_flag=True, help="Compare every weights file with its checksum.")
-@click.option("--json", is_flag=True, help="One JSON object per model.")
-@click.pass_context
-def models(context: click.Context, check: bool, json: bool) -> None:
-    """List the models that this installation can encode and decode with.
-
-    Those of the zoo are pretrained networks of the literature; `available` ones work after
-    `ncc models fetch NAME`.
-    """
-    if context.invoked_subcommand:
-        return
-    rows = [
-        _row(entry, check, "present" if model_path(entry).is_file() else "missing") for entry in entries()
-    ]
-    rows += _zoo_rows(check)
-    if json:
-        for row in rows:
-            print(jsonlib.dumps(row))
-    else:
-        print_models([_short(row) for row in rows])
-    if any(row["state"] == "damaged" for row in rows):
-        raise SystemExit(ExitCode.UNSUPPORTED)

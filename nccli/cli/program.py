@@ -13,7 +13,8 @@ import click
 from nccli.cli.bench import bench
 from nccli.cli.completion import completion
 from nccli.cli.failures import attempt
-from nccli.cli.inspect import info, models
+from nccli.cli.inspect import info
+from nccli.cli.models import models
 from nccli.cli.picture import decode, encode
 from nccli.cli.refine import refine
 from nccli.cli.roi import roi
