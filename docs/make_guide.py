@@ -27,6 +27,8 @@ CLOSE_BPP, CLOSE_SIDE = 0.15, 320
 CLOSE = {"astronaut": (20, 110), "coffee": (60, 150), "rocket": (40, 200)}
 """Photographs of scikit-image, and the top left corner of the piece."""
 
+MODELS = ("s", "s-msssim")
+
 TABLED = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15)
 
 
@@ -55,18 +57,42 @@ def show(pixels: Pixels) -> str:
     return "\n".join(rows)
 
 
+def piece(pixels: Pixels, place: tuple[int, int]) -> Pixels:
+    """A square of a picture, by its top left corner."""
+    top, left = place
+    return pixels[top : top + CLOSE_SIDE, left : left + CLOSE_SIDE]
+
+
 def close() -> str:
     """Write pieces of pictures at a low rate beside their originals; return the table that shows them."""
     rows = ["| picture | bytes | bpp | PSNR | original, decoded |", "|---|---|---|---|---|"]
-    for picture, (top, left) in CLOSE.items():
+    for picture, place in CLOSE.items():
         pixels = np.ascontiguousarray(getattr(data, picture)())
         encoded = nccli.encode(pixels, bpp=CLOSE_BPP, measure=True)
         both = (pixels, np.asarray(nccli.decode(encoded.data)))
-        pieces = [x[top : top + CLOSE_SIDE, left : left + CLOSE_SIDE] for x in both]
         name, report = f"guide-{picture}.png", encoded.report
-        Image.fromarray(np.hstack(pieces)).save(DOCS / "images" / name, optimize=True)
+        Image.fromarray(np.hstack([piece(x, place) for x in both])).save(
+            DOCS / "images" / name, optimize=True
+        )
         figures = f"{report.bytes:,} | {report.bpp:.3f} | {report.psnr:.1f} dB"
         rows.append(f"| {picture} | {figures} | ![{picture}](images/{name}) |")
+    return "\n".join(rows)
+
+
+def structure() -> str:
+    """Write pieces of pictures as two models code them at one rate; return the table that shows them."""
+    titles = " | ".join(f"`{model}`: PSNR, MS-SSIM" for model in MODELS)
+    rows = [f"| picture | {titles} | original, {', '.join(MODELS)} |", "|---|---|---|---|"]
+    for picture, place in CLOSE.items():
+        pixels = np.ascontiguousarray(getattr(data, picture)())
+        shown, figures = [piece(pixels, place)], []
+        for model in MODELS:
+            encoded = nccli.encode(pixels, bpp=CLOSE_BPP, model=model, measure=True)
+            shown.append(piece(np.asarray(nccli.decode(encoded.data)), place))
+            figures.append(f"{encoded.report.psnr:.1f} dB, {encoded.report.ms_ssim:.4f}")
+        name = f"guide-{picture}-structure.png"
+        Image.fromarray(np.hstack(shown)).save(DOCS / "images" / name, optimize=True)
+        rows.append(f"| {picture} | {' | '.join(figures)} | ![{picture}](images/{name}) |")
     return "\n".join(rows)
 
 
@@ -91,6 +117,7 @@ def main() -> None:
     pixels = np.asarray(Image.open(SOURCE).convert("RGB"))
     fill(DOCS / "guide.md", "pictures", show(pixels))
     fill(DOCS / "guide.md", "close", close())
+    fill(DOCS / "guide.md", "structure", structure())
     fill(DOCS / "lambda.md", "table", table(pixels))
 
 

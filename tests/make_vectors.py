@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from skimage import data
 
-from nccli.catalogue import find_for_file
+from nccli.catalogue import DEFAULT_MODEL, find_for_file
 from nccli.codec import decode_bytes, encode_picture, encode_pixels, stored_setting
 from nccli.coding import Grid, receive
 from nccli.container import SectionId, read_container
@@ -61,7 +61,17 @@ def _size(pixels: Pixels, lmbda: float) -> int:
     return len(encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data)
 
 
-def pictures() -> dict[str, tuple[Picture, Target, Region | None]]:
+@dataclass(frozen=True)
+class Job:
+    """What a vector is made from."""
+
+    picture: Picture
+    target: Target
+    region: Region | None = None
+    model: str = DEFAULT_MODEL
+
+
+def jobs() -> dict[str, Job]:
     """What to encode, by file name."""
     chelsea, coffee = data.chelsea(), data.coffee()
     plain = {
@@ -70,7 +80,7 @@ def pictures() -> dict[str, tuple[Picture, Target, Region | None]]:
         "1x1": coffee[50:51, 60:61],
     }
     chosen = {
-        f"{size}-{lmbda:g}": (Picture(np.ascontiguousarray(x)), Target(lmbda=lmbda))
+        f"{size}-{lmbda:g}": Job(Picture(np.ascontiguousarray(x)), Target(lmbda=lmbda))
         for size, x in plain.items()
         for lmbda in LAMBDAS
     }
@@ -78,23 +88,20 @@ def pictures() -> dict[str, tuple[Picture, Target, Region | None]]:
     rows, columns = np.mgrid[:40, :50]
     alpha = (rows * columns % 256).astype(np.uint8)
     deep = x.astype(np.uint16) * 256 + alpha[..., None]
-    chosen |= {
-        "coarser": (Picture(x), Target(size=_size(x, LAMBDAS[0]) * 4 // 5)),
-        "finer": (Picture(x), Target(size=_size(x, LAMBDAS[-1]) * 3 // 2)),
-        "gray": (Picture(np.ascontiguousarray(x[..., 1:2])), Target(lmbda=0.01)),
-        "deep": (Picture(deep), Target(lmbda=0.05)),
-        "alpha": (Picture(x, alpha, Metadata(xmp=b"<x:xmpmeta/>")), Target(lmbda=0.01)),
-    }
-    jobs: dict[str, tuple[Picture, Target, Region | None]] = {
-        name: (picture, target, None) for name, (picture, target) in chosen.items()
-    }
     large = Picture(np.ascontiguousarray(coffee[80:210, 150:400]))
     levels = np.zeros((9, 16), np.uint8)
     levels[2:6, 4:9], levels[6, 10:] = 8, range(3, 9)
-    jobs["roi"] = (large, Target(lmbda=0.02), Region(levels, 8, 0, 2, 300))
     coarse = np.array([[0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], np.uint8)
-    jobs["roi-coarse"] = (large, Target(lmbda=0.0008), Region(coarse, 1, 2, 0, 512))
-    return jobs
+    return chosen | {
+        "coarser": Job(Picture(x), Target(size=_size(x, LAMBDAS[0]) * 4 // 5)),
+        "finer": Job(Picture(x), Target(size=_size(x, LAMBDAS[-1]) * 3 // 2)),
+        "gray": Job(Picture(np.ascontiguousarray(x[..., 1:2])), Target(lmbda=0.01)),
+        "deep": Job(Picture(deep), Target(lmbda=0.05)),
+        "alpha": Job(Picture(x, alpha, Metadata(xmp=b"<x:xmpmeta/>")), Target(lmbda=0.01)),
+        "roi": Job(large, Target(lmbda=0.02), Region(levels, 8, 0, 2, 300)),
+        "roi-coarse": Job(large, Target(lmbda=0.0008), Region(coarse, 1, 2, 0, 512)),
+        "s-msssim": Job(large, Target(lmbda=0.01), model="s-msssim"),
+    }
 
 
 def main() -> None:
@@ -103,8 +110,10 @@ def main() -> None:
     for old in FOLDER.iterdir():
         old.unlink()
     vectors = []
-    for name, (picture, target, region) in pictures().items():
-        file = encode_picture(picture, target, device="cpu", measure=False, region=region).data
+    for name, job in jobs().items():
+        file = encode_picture(
+            job.picture, job.target, job.model, device="cpu", measure=False, region=job.region
+        ).data
         decoded = decode_bytes(file, device="cpu").picture
         samples = {"pixels": decoded.pixels}
         if decoded.alpha is not None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import tarfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -444,5 +445,7 @@ def test_training_program(folder: Path, tmp_path: Path) -> None:
     assert Path(result.stdout.strip()).parent == models
     result = run_python(*program, "evaluate", str(folder / "inner"), "--model", "s")
     assert result.returncode == 0, result.stderr
-    points = [json.loads(line) for line in result.stdout.splitlines()]
+    *lines, silent = result.stdout.splitlines()
+    assert re.fullmatch(r"silent channels: \d+ of 320", silent)
+    points = [json.loads(line) for line in lines]
     assert [p["psnr"] for p in points] == sorted(p["psnr"] for p in points)

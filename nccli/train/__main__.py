@@ -95,12 +95,12 @@ def main() -> None:
         from nccli.train.evaluate import evaluate
 
         every = args.every if args.action == "evaluate" else 1
-        points, rates = evaluate(args.pictures, args.model, args.anchor, every)
+        measured = evaluate(args.pictures, args.model, args.anchor, every)
         if args.action == "card":
             from nccli.train.card import write_card
 
             facts = {fact: getattr(args, fact) for fact in CARD_FACTS} | {"pictures": args.pictures.name}
-            print(write_card(args.out, find(args.model), args.run, points, rates, facts))
+            print(write_card(args.out, find(args.model), args.run, measured, facts))
 
 
 if __name__ == "__main__":

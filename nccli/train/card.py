@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nccli.bench.curves import Point
 from nccli.catalogue import Entry
-from nccli.train.evaluate import COMPARED
+from nccli.train.evaluate import COMPARED, Measured
 
 CARD = """# Model `{name}` (id {id})
 
@@ -40,6 +39,8 @@ BD-rate (Akima interpolation, MS-SSIM in decibels; negative is better):
 |---|---|---|
 {bd_rates}
 
+Channels of y that carry nothing, on all of them at the highest rate: {silent}.
+
 ## Validation while training
 
 Averaged weights, rounded latents, estimated bits, the central 256x256 pixels of the tiles held back.
@@ -54,8 +55,7 @@ def write_card(
     folder: Path,
     entry: Entry,
     run: Path,
-    points: list[Point],
-    bd_rates: dict[str, dict[str, float]],
+    measured: Measured,
     facts: dict[str, str],
 ) -> Path:
     """Write FILE.md beside the weights.
@@ -64,8 +64,7 @@ def write_card(
         folder: models folder.
         entry: the model.
         run: its run folder, with log.jsonl.
-        points: measured rate-distortion points.
-        bd_rates: percent, by the anchor's name and metric.
+        measured: what it came to on the pictures.
         facts: data, command, device, pictures, notes.
     """
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -87,8 +86,11 @@ def write_card(
         minutes=last["seconds"] / 60,
         batch=plan["batch"],
         crop=plan["crop"],
-        table="\n".join(f"| {p.setting:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in points),
-        bd_rates="\n".join(_compared(name, found) for name, found in bd_rates.items()),
+        table="\n".join(
+            f"| {p.setting:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in measured.points
+        ),
+        bd_rates="\n".join(_compared(name, found) for name, found in measured.bd_rates.items()),
+        silent=f"{measured.silent} of {measured.channels}",
         columns=" | ".join(columns),
         rule="|".join("---" for _ in columns),
         curve="\n".join("| " + " | ".join(row) + " |" for row in curve),

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from nccli.analysis import Analyser
 from nccli.bench.curves import Point, difference
+from nccli.catalogue import find
 from nccli.codec import encode_pixels
+from nccli.coding import Group, Setting
+from nccli.encoding import CostCounter, Encoder, Latents, Sender
 from nccli.media import decode_picture
-from nccli.search import Target
+from nccli.picture import Pixels
+from nccli.rate import LAMBDA_MAX, lambda_to_rate
+from nccli.search import Target, setting_at
 from nccli.train.data import SUFFIXES
+from nccli.weights import ImageWeights, load_model
 
 COMPARED = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 """Metrics that BD-rates are given for."""
@@ -18,11 +29,27 @@ COMPARED = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 LAMBDAS = (0.0006, 0.0015, 0.003, 0.0067, 0.015, 0.03, 0.06, 0.12)
 
 
-def measure(pictures: list[Path], model: str, lambdas: tuple[float, ...] = LAMBDAS) -> Iterator[Point]:
+@dataclass(frozen=True)
+class Measured:
+    """What a folder of pictures says of a model.
+
+    Attributes:
+        points: rate and quality at each of `LAMBDAS`, averaged per picture.
+        bd_rates: by anchor, see `bd_rates`.
+        silent: channels of y that are zero throughout, on all pictures at the highest rate.
+        channels: of y.
+    """
+
+    points: tuple[Point, ...]
+    bd_rates: dict[str, dict[str, float]]
+    silent: int
+    channels: int
+
+
+def measure(pictures: Sequence[Pixels], model: str) -> Iterator[Point]:
     """One point per lambda, averaged per picture."""
-    loaded = [decode_picture(path.read_bytes(), str(path)) for path in pictures]
-    for lmbda in lambdas:
-        reports = [encode_pixels(x, Target(lmbda=lmbda), model).report for x in loaded]
+    for lmbda in LAMBDAS:
+        reports = [encode_pixels(x, Target(lmbda=lmbda), model).report for x in pictures]
         count = len(reports)
         yield Point(
             setting=lmbda,
@@ -30,6 +57,33 @@ def measure(pictures: list[Path], model: str, lambdas: tuple[float, ...] = LAMBD
             psnr=sum(r.psnr or 0 for r in reports) / count,
             ms_ssim=sum(r.ms_ssim or 0 for r in reports) / count,
         )
+
+
+class ChannelWatch(Sender):
+    """Sends nothing, and notes which channels have symbols other than zero: `used`, (M,) bool."""
+
+    def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting) -> None:
+        super().__init__(weights, latents, setting, CostCounter())
+        self.used = torch.zeros(weights.config.M, dtype=torch.bool)
+
+    def latents(self, group: Group) -> Tensor:
+        symbols = super().latents(group)
+        self.used |= symbols.ne(0).any(1).cpu()
+        return symbols
+
+
+@torch.inference_mode()
+def used_channels(pictures: Sequence[Pixels], model: str) -> Tensor:
+    """Which channels of y are not zero throughout at the highest rate, (M,) bool."""
+    weights = load_model(find(model))
+    setting = setting_at(weights, lambda_to_rate(LAMBDA_MAX))
+    used = torch.zeros(weights.config.M, dtype=torch.bool)
+    for x in pictures:
+        latents = Analyser(weights, x)(setting)
+        watch = ChannelWatch(weights, latents, setting)
+        Encoder(weights, lambda _, latents=latents: latents).walk(setting, watch)  # type: ignore[misc]
+        used |= watch.used
+    return used
 
 
 def bd_rates(anchor: Path, points: list[Point]) -> dict[str, float]:
@@ -44,11 +98,10 @@ def bd_rates(anchor: Path, points: list[Point]) -> dict[str, float]:
     return {metric: d.percent for metric, d in found.items() if d}
 
 
-def evaluate(
-    folder: Path, model: str, anchors: list[Path], every: int
-) -> tuple[list[Point], dict[str, dict[str, float]]]:
-    """Print and return the rate-distortion points of a folder of pictures, and `bd_rates` by anchor."""
-    pictures = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[::every]
+def evaluate(folder: Path, model: str, anchors: list[Path], every: int) -> Measured:
+    """Measure on every n-th picture of a folder; print as it goes."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[::every]
+    pictures = [decode_picture(path.read_bytes(), str(path)) for path in paths]
     points = []
     for point in measure(pictures, model):
         points.append(point)
@@ -58,4 +111,7 @@ def evaluate(
     for name, found in rates.items():
         figures = ", ".join(f"{value:+.2f} % by {COMPARED[metric]}" for metric, value in found.items())
         print(f"BD-rate against {name}: {figures or 'no overlap'}", flush=True)
-    return points, rates
+    used = used_channels(pictures, model)
+    silent = int((~used).sum())
+    print(f"silent channels: {silent} of {len(used)}", flush=True)
+    return Measured(tuple(points), rates, silent, len(used))
