@@ -9,8 +9,8 @@ from torch import Tensor
 Distortion = Callable[[Tensor, Tensor], Tensor]
 
 MS_SSIM_WEIGHT = 1250.0
-"""What 1 - MS-SSIM counts in place of 255^2 * MSE, so that a lambda stands for about the same rate.
-Source: the lambdas of CompressAI's two series of models, 2.4 .. 220 and 0.0018 .. 0.18."""
+"""What 1 - MS-SSIM counts in place of 255^2 * MSE, about the ratio of the lambdas of CompressAI's two series
+of models, 2.4 .. 220 and 0.0018 .. 0.18. As there, files come out about a third smaller at one lambda."""
 
 
 def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
