@@ -30,6 +30,7 @@ from nccli.rate import (
 from nccli.search import setting_at
 from nccli.tables import MAX_REACH, fitted_tables
 from nccli.tiles import Shape, reconstruct
+from nccli.train.distortion import Distortion
 from nccli.weights import ImageWeights
 
 REACH = MAX_REACH + 1
@@ -76,8 +77,8 @@ def count_symbols(weights: ImageWeights, tiles: Tensor) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def fitted_gain(weights: ImageWeights, tiles: Tensor) -> NDArray[np.int64]:
-    """log2 steps whose common offset at each anchor gives the least bpp + lambda * 255^2 * MSE."""
+def fitted_gain(weights: ImageWeights, tiles: Tensor, measure: Distortion) -> NDArray[np.int64]:
+    """log2 steps whose common offset at each anchor gives the least bpp + lambda * distortion."""
     pictures = [tile.permute(1, 2, 0).numpy() for tile in tiles]
     gain = weights.gain.copy()
     for anchor in range(NUM_ANCHORS):
@@ -86,7 +87,7 @@ def fitted_gain(weights: ImageWeights, tiles: Tensor) -> NDArray[np.int64]:
         latents = [Analyser(weights, x)(setting) for x in pictures]
         losses = [
             sum(
-                _loss(weights, x, item, replace(setting, step_y=offset))
+                _loss(weights, x, item, replace(setting, step_y=offset), measure)
                 for x, item in zip(pictures, latents, strict=True)
             )
             for offset in OFFSETS
@@ -97,16 +98,21 @@ def fitted_gain(weights: ImageWeights, tiles: Tensor) -> NDArray[np.int64]:
     return gain
 
 
-def _loss(weights: ImageWeights, x: Pixels, latents: Latents, setting: Setting) -> float:
+def _loss(weights: ImageWeights, x: Pixels, latents: Latents, setting: Setting, measure: Distortion) -> float:
     size, y_hat = price(weights, latents, setting)
     x_hat = reconstruct(weights, y_hat, setting.field(latents.grid), Shape(x.shape[0], x.shape[1]))
-    error = float(np.square(x.astype(np.float64) - x_hat).mean())
-    return float(size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(setting.rate) * error)
+    distortion = float(measure(_signal(x_hat), _signal(x)))
+    return float(size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(setting.rate) * distortion)
 
 
-def calibrate(weights: ImageWeights, tiles: Tensor) -> ImageWeights:
+def _signal(pixels: Pixels) -> Tensor:
+    """(h, w, 3) uint8 as (1, 3, h, w) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+
+
+def calibrate(weights: ImageWeights, tiles: Tensor, measure: Distortion) -> ImageWeights:
     """The model with steps and tables of y fitted on tiles (n, 3, h, w) uint8."""
     chosen = tiles[torch.linspace(0, len(tiles) - 1, min(TILES, len(tiles))).long()]
     weights = replace(weights, y_tables=fitted_tables(count_symbols(weights, chosen)))
-    weights = replace(weights, gain=fitted_gain(weights, chosen[::STEP_TILES_EVERY]))
+    weights = replace(weights, gain=fitted_gain(weights, chosen[::STEP_TILES_EVERY], measure))
     return replace(weights, y_tables=fitted_tables(count_symbols(weights, chosen)))

@@ -17,6 +17,8 @@ from nccli.model import CONFIGS, ImageModel
 from nccli.quantize import STEP_UNIT, power_table
 from nccli.tables import density_tables, prior_tables
 from nccli.train.calibrate import calibrate
+from nccli.train.distortion import DISTORTIONS
+from nccli.train.loop import Plan
 from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
 from nccli.weights import assemble_weights, save_weights, table_tensors
@@ -28,14 +30,19 @@ PRUNING_TILES = 200
 """Pictures that a channel of z must be silent on to be left out."""
 
 
+def plan_of(checkpoint: Path) -> Plan:
+    """The settings of the run that a checkpoint is of."""
+    with safe_open(checkpoint, "pt") as file:
+        return Plan(**json.loads(file.metadata()["plan"]))
+
+
 def load_average(checkpoint: Path) -> ImageModel:
     """The averaged weights of a checkpoint."""
     with safe_open(checkpoint, "pt") as file:
-        plan = json.loads(file.metadata()["plan"])
         state = {
             k.removeprefix("average."): file.get_tensor(k) for k in file.keys() if k.startswith("average.")
         }
-    model = ImageModel(CONFIGS[plan["size"]])
+    model = ImageModel(CONFIGS[plan_of(checkpoint).size])
     model.load_state_dict({k: v.float() for k, v in state.items()})
     return model.eval().requires_grad_(False)
 
@@ -75,7 +82,7 @@ def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
     tensors |= table_tensors(density_tables(model.y_density), "y_tables")
     draft = Entry(name=name, id=0, file="", sha256="", about="")
     weights = assemble_weights(tensors, model.config, draft, torch.device("cpu"))
-    weights = calibrate(weights, tiles)
+    weights = calibrate(weights, tiles, DISTORTIONS[plan_of(checkpoint).metric])
     tensors["gain"] = torch.from_numpy(weights.gain).to(torch.int32)
     tensors |= table_tensors(weights.y_tables, "y_tables")
     return save_weights(tensors, model.config, folder, name)
