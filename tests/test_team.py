@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +55,47 @@ def test_means_and_agreement(tmp_path: Path) -> None:
     first, second = results(_meeting, tmp_path)
     assert first[:3] == second[:3] == [[[0.5, 0.5], [0.5, 0.5]], 4.5, [7]]
     assert [first[3], second[3]] == [True, False]
+
+
+def _endless(folder: Path, team: Team) -> None:
+    (folder / str(team.rank)).write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+
+
+def _parent(folder: Path) -> None:
+    """Ignores interrupts, as what a script starts in the background does; so do its members."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run_together(partial(_endless, folder), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_team_ends_with_its_parent(tmp_path: Path, number: signal.Signals) -> None:
+    parent = get_context("spawn").Process(target=_parent, args=(tmp_path,))
+    parent.start()
+    notes = [tmp_path / str(rank) for rank in range(2)]
+    wait_until(lambda: all(note.exists() and note.read_text() for note in notes))
+    members = [int(note.read_text()) for note in notes]
+    assert parent.pid is not None
+    os.kill(parent.pid, number)
+    wait_until(lambda: not any(runs(member) for member in members))
+
+
+def runs(number: int) -> bool:
+    """There is such a process, and it is more than an entry that nobody has collected yet."""
+    try:
+        return bool(Path(f"/proc/{number}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Raise AssertionError if it takes more than a minute."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def _steps(folder: Path, team: Team) -> Any:

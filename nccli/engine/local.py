@@ -116,6 +116,11 @@ def start_worker(environment: dict[str, str]) -> None:
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, leave)
+    follow_parent()
+
+
+def follow_parent() -> None:
+    """Let this process end, by SIGTERM, when its parent does."""
     threading.Thread(target=_watch_parent, daemon=True).start()
 
 

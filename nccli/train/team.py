@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from nccli.engine.local import follow_parent
+
 
 @dataclass(frozen=True)
 class Team:
@@ -69,7 +71,7 @@ ALONE = Team()
 def run_together(work: Callable[[Team], None], size: int) -> None:
     """Call `work` in `size` new processes, or in this one when there is to be just one.
 
-    `work` and what it holds must survive pickling.
+    They end with this one, however it ends. `work` and what it holds must survive pickling.
     """
     if size == 1:
         work(ALONE)
@@ -79,6 +81,7 @@ def run_together(work: Callable[[Team], None], size: int) -> None:
 
 
 def _member(rank: int, work: Callable[[Team], None], size: int, meeting: str) -> None:
+    follow_parent()
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
     try:
         work(Team(rank, size))
