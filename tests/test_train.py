@@ -356,7 +356,7 @@ def test_pruning_leaves_the_used_channels_of_z(
         z, z_smaller = (torch.round(m.h_a(y) / step) * step for m in (model, smaller))
         assert torch.equal(z[:, kept], z_smaller)
         features = [m.entropy.features(x, *y.shape[2:]) for m, x in ((model, z), (smaller, z_smaller))]
-        torch.testing.assert_close(*features)
+        torch.testing.assert_close(*features, rtol=1e-4, atol=1e-4)
         ours = smaller.z_prior.likelihood(z_smaller, step)
         torch.testing.assert_close(ours, model.z_prior.likelihood(z, step)[:, kept])
 
