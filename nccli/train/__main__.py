@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from nccli.catalogue import find
 from nccli.train import data
 from nccli.train.imagemain import add_image_parser, run_image
-from nccli.train.loop import Plan, Trainer
+from nccli.train.loop import Trainer, plan_of
 from nccli.train.segmain import SEG_EXAMPLE, add_seg_parsers, run_seg
 
 CARD_FACTS = ("data", "command", "device", "notes")
@@ -65,9 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_keep(args: argparse.Namespace) -> None:
     """Write the weights of a run's checkpoint in half precision."""
-    plan = Plan(**json.loads((args.run / "plan.json").read_text()))
-    trainer = Trainer(plan, torch.device("cpu"))
-    trainer.load(args.run / "checkpoint.safetensors", restart=False)
+    checkpoint = args.run / "checkpoint.safetensors"
+    trainer = Trainer(plan_of(checkpoint), torch.device("cpu"))
+    trainer.load(checkpoint, restart=False)
     trainer.save_weights(args.out)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nccli.catalogue import Entry
 from nccli.train.evaluate import COMPARED, Measured
+from nccli.train.loop import plan_of
 
 CARD = """# Model `{name}` (id {id})
 
@@ -63,12 +64,12 @@ def write_card(
     Args:
         folder: models folder.
         entry: the model.
-        run: its run folder, with log.jsonl.
+        run: its run folder, with log.jsonl and its checkpoint.
         measured: what it came to on the pictures.
         facts: data, command, device, pictures, notes.
     """
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    last, plan = log[-1], json.loads((run / "plan.json").read_text())
+    last, plan = log[-1], plan_of(run / "checkpoint.safetensors")
     columns = [_column(v["lmbda"], v.get("drop", 0.0), v.get("shrunk", False)) for v in last["validation"]]
     curve = [
         [f"{row['step']}"]
@@ -84,8 +85,8 @@ def write_card(
         step=last["step"],
         images=last["images"],
         minutes=last["seconds"] / 60,
-        batch=plan["batch"],
-        crop=plan["crop"],
+        batch=plan.batch,
+        crop=plan.crop,
         table="\n".join(
             f"| {p.setting:g} | {p.bpp:.4f} | {p.psnr:.3f} | {p.ms_ssim:.4f} |" for p in measured.points
         ),

@@ -79,9 +79,9 @@ def used_channels(pictures: Sequence[Pixels], model: str) -> Tensor:
     setting = setting_at(weights, lambda_to_rate(LAMBDA_MAX))
     used = torch.zeros(weights.config.M, dtype=torch.bool)
     for x in pictures:
-        latents = Analyser(weights, x)(setting)
-        watch = ChannelWatch(weights, latents, setting)
-        Encoder(weights, lambda _, latents=latents: latents).walk(setting, watch)  # type: ignore[misc]
+        analysed = Analyser(weights, x)
+        watch = ChannelWatch(weights, analysed(setting), setting)
+        Encoder(weights, analysed).walk(setting, watch)
         used |= watch.used
     return used
 

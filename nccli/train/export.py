@@ -18,7 +18,7 @@ from nccli.quantize import STEP_UNIT, power_table
 from nccli.tables import density_tables, prior_tables
 from nccli.train.calibrate import calibrate
 from nccli.train.distortion import DISTORTIONS
-from nccli.train.loop import Plan
+from nccli.train.loop import plan_of
 from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
 from nccli.weights import assemble_weights, save_weights, table_tensors
@@ -28,12 +28,6 @@ SIGNAL_LAYERS = ("overlap", "patch", "down", "up")
 
 PRUNING_TILES = 200
 """Pictures that a channel of z must be silent on to be left out."""
-
-
-def plan_of(checkpoint: Path) -> Plan:
-    """The settings of the run that a checkpoint is of."""
-    with safe_open(checkpoint, "pt") as file:
-        return Plan(**json.loads(file.metadata()["plan"]))
 
 
 def load_average(checkpoint: Path) -> ImageModel:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +33,9 @@ def add_image_parser(commands: Commands) -> None:
     image.add_argument("--rate", type=float, default=Plan.rate, help="peak learning rate")
     image.add_argument("--flat", type=float, default=Plan.flat, help="fraction before the cosine fall")
     image.add_argument("--shrunk", type=float, default=Plan.shrunk, help="share of batches of reduced tiles")
-    image.add_argument("--metric", choices=sorted(DISTORTIONS), default=Plan.metric, help="train for this")
+    image.add_argument(
+        "--metric", choices=sorted(DISTORTIONS), default=Plan.metric, help="distortion to train for"
+    )
     image.add_argument("--seed", type=int, default=Plan.seed)
     image.add_argument("--bf16", action="store_true", help="transforms in bfloat16")
     image.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -72,9 +72,7 @@ def _train(args: argparse.Namespace, team: Team) -> None:
     device = torch.device(args.device)
     tiles = data.load_tiles(args.data, data.TILE, workers=max(args.threads, 2))
     tiles, held = data.split(tiles)
-    if team.leads:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "plan.json").write_text(json.dumps(asdict(plan)))
+    args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan, device, team)
     checkpoint = args.out / "checkpoint.safetensors"
     if checkpoint.exists():

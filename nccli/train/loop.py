@@ -236,6 +236,12 @@ class Trainer:
             self.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
 
 
+def plan_of(checkpoint: Path) -> Plan:
+    """The settings of the run that a checkpoint is of."""
+    with safe_open(checkpoint, "pt") as file:
+        return Plan(**json.loads(file.metadata()["plan"]))
+
+
 def _neutral(module: nn.Module, present: set[str]) -> set[str]:
     """Parameters that change nothing before they learn: of residual layers of which none is present, and
     what follows the rate.
