@@ -27,6 +27,9 @@ PATCH = 8
 LATENT_STRIDE = 16
 """Pixels per latent position, each way."""
 
+DETAIL = 3 * LATENT_STRIDE**2
+"""Samples per latent position: this many channels of details describe any picture."""
+
 HYPER_STRIDE = 4
 """Latent positions per hyper-latent position, each way."""
 
@@ -38,7 +41,9 @@ class ImageConfig:
     Attributes:
         name: size name shown to users.
         N: channels at 1/8 resolution.
-        M: channels of y at 1/16; caps the reachable PSNR (320: 45.6 dB on photographs).
+        M: channels of y at 1/16; caps the PSNR that is reachable without details (320: 45.6 dB on
+            photographs, 27 on a page of text).
+        detail: channels of the details at 1/16: 768 hold whatever the synthesis misses, 0 for none.
         blocks_a: residual blocks of g_a at 1/8.
         blocks_s: residual blocks of g_s at 1/8.
         deep_blocks_s: residual blocks of g_s at 1/16.
@@ -51,6 +56,7 @@ class ImageConfig:
     name: str
     N: int = 128
     M: int = 320
+    detail: int = 0
     blocks_a: int = 5
     blocks_s: int = 4
     deep_blocks_s: int = 1
@@ -91,8 +97,8 @@ class Visit:
 
 
 CONFIGS = {
-    "s": ImageConfig("s"),
-    "m": ImageConfig("m", N=256, blocks_s=5, deep_width=320, hyper_width=256),
+    "s": ImageConfig("s", detail=DETAIL),
+    "m": ImageConfig("m", N=256, detail=DETAIL, blocks_s=5, deep_blocks_s=2, deep_width=320, hyper_width=256),
 }
 
 
@@ -143,6 +149,31 @@ class Synthesis(nn.Module):
             h = block(h, anchors)
         x_hat = cast(Tensor, self.overlap(F.pixel_shuffle(self.patch(h), PATCH)))
         return x_hat / PIXEL_SCALE + 0.5
+
+
+class Details(nn.Module):
+    """An orthonormal transform of what the synthesis misses: complete, so that any quality can be reached.
+
+    Patches of 8x8 pixels become their principal components, the strongest first; the four patches of a
+    latent position stand beside each other. Nothing is learned by gradients here.
+    """
+
+    basis: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("basis", torch.eye(3 * PATCH * PATCH))
+
+    def analyse(self, error: Tensor) -> Tensor:
+        """Pixels less their reconstruction (b, 3, h, w) -> details (b, 768, h/16, w/16)."""
+        patches = F.pixel_unshuffle(error * PIXEL_SCALE, PATCH)
+        return F.pixel_unshuffle(F.conv2d(patches, self.basis[:, :, None, None]), 2)
+
+    def synthesise(self, details: Tensor) -> Tensor:
+        """The first K channels (b, K, h, w), K a multiple of 4 -> what to add to the pixels (b, 3, 16h, 16w)."""
+        components = F.pixel_shuffle(details, 2)
+        patches = F.conv2d(components, self.basis[: components.shape[1]].T[:, :, None, None])
+        return F.pixel_shuffle(patches, PATCH) / PIXEL_SCALE
 
 
 def at_eighth(anchors: Tensor) -> Tensor:
@@ -241,7 +272,13 @@ class EntropyNetwork(ParameterNetwork):
         self.reduce = nn.Sequential(pointwise(config.M, context), Activation())
         self.merge = nn.Sequential(pointwise(width + 1 + 4 * context, width), Activation())
         self.second_head = pointwise(width, 2 * config.M)
-        for head in (self.first_head, self.second_head):
+        heads = [self.first_head, self.second_head]
+        if config.detail:
+            self.detail_reduce = nn.Sequential(pointwise(config.M, context), Activation())
+            self.detail_merge = nn.Sequential(pointwise(width + 1 + context, width), Activation())
+            self.detail_head = pointwise(width, config.detail)
+            heads.append(self.detail_head)
+        for head in heads:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(cast(Tensor, head.bias))
 
@@ -261,6 +298,11 @@ class EntropyNetwork(ParameterNetwork):
         """Parameters of the second pass, from its positions' features and context."""
         merged = self.merge(torch.cat((features, rate, around), dim=1))
         return cast(Tensor, self.second_head(merged))
+
+    def details(self, features: Tensor, rate: Tensor, y_hat: Tensor) -> Tensor:
+        """log2 scales of the details, (b, detail, h, w), in octaves; their means are zero. y_hat: all of y."""
+        merged = self.detail_merge(torch.cat((features, rate, self.detail_reduce(y_hat)), dim=1))
+        return cast(Tensor, self.detail_head(merged))
 
     def visits(
         self, bands: list[tuple[int, int]], width: int, device: torch.device | None = None
@@ -321,6 +363,10 @@ class ImageModel(nn.Module):
         """log2 step of y per rate anchor and channel."""
         self.step_z = nn.Parameter(torch.zeros(NUM_ANCHORS))
         """log2 step of z per rate anchor."""
+        if config.detail:
+            self.details = Details()
+            self.detail_gain = nn.Parameter(torch.zeros(NUM_ANCHORS, config.detail))
+            """log2 step of the details per rate anchor and channel."""
         self.register_buffer("spread", torch.ones(config.M))
 
     def analyse(self, x: Tensor, anchors: Tensor) -> Tensor:

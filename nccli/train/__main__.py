@@ -10,7 +10,8 @@ import torch
 from nccli.catalogue import find
 from nccli.train import data
 from nccli.train.imagemain import add_image_parser, run_image
-from nccli.train.loop import Trainer, plan_of
+from nccli.train.loop import Trainer
+from nccli.train.plan import plan_of
 from nccli.train.segmain import SEG_EXAMPLE, add_seg_parsers, run_seg
 
 CARD_FACTS = ("data", "command", "device", "notes")
@@ -66,7 +67,7 @@ def run_keep(args: argparse.Namespace) -> None:
     """Write the weights of a run's checkpoint in half precision."""
     checkpoint = args.run / "checkpoint.safetensors"
     trainer = Trainer(plan_of(checkpoint), torch.device("cpu"))
-    trainer.load(checkpoint, restart=False)
+    trainer.load(checkpoint)
     trainer.save_weights(args.out)
 
 

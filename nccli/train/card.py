@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nccli.catalogue import Entry
 from nccli.train.evaluate import COMPARED, Measured
-from nccli.train.loop import plan_of
+from nccli.train.plan import plan_of
 
 CARD = """# Model `{name}` (id {id})
 

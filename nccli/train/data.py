@@ -1,11 +1,14 @@
-"""Training pictures: folders or tar shards of images -> one uint8 tensor of square tiles."""
+"""Training pictures: folders or tar shards of images -> square tiles, and random crops of them."""
 
 from __future__ import annotations
 
 import io
+import math
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,6 @@ from torch import Tensor
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 
-
 MOST_SHRUNK = 2.0
 """Sides of a tile over sides of what is made of it, at most."""
 
@@ -25,8 +27,68 @@ TILE = 384
 """Side of the square tiles that training pictures are cut into, in pixels."""
 
 
-def _blobs(path: Path) -> Iterator[bytes]:
-    """Encoded images of a folder (sorted, recursive), a tar shard or a single file."""
+class Kind(IntEnum):
+    """What a tile is, from the prefix of its file's name."""
+
+    LOSSY = 0
+    CLEAN = 1
+    SCREEN = 2
+
+
+PREFIXES = {"photo-": Kind.CLEAN, "screen-": Kind.SCREEN}
+"""Files of other names were photographs in lossy files of about 40 dB."""
+
+CEILINGS = {Kind.LOSSY: math.log2(0.03), Kind.CLEAN: math.inf, Kind.SCREEN: math.inf}
+"""log2 of the largest lambda that tiles of their own size are coded at: beyond 38 dB a model would learn
+what a lossy file has lost."""
+
+CLEAN_SHARE = 0.5
+"""Of the photographs in batches of tiles of their own size, those that are clean."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Square pictures and what they are.
+
+    Attributes:
+        pixels: (n, 3, size, size) uint8, channels last in memory.
+        kinds: (n,) int64, of `Kind`.
+    """
+
+    pixels: Tensor
+    kinds: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def only(self, chosen: Tensor) -> Tiles:
+        """Those at a mask or at indexes."""
+        return Tiles(self.pixels[chosen], self.kinds[chosen])
+
+    def to(self, device: torch.device) -> Tiles:
+        """The same elsewhere."""
+        return Tiles(self.pixels.to(device), self.kinds.to(device))
+
+    def with_more(self, others: Tiles) -> Tiles:
+        """These, then others."""
+        return Tiles(torch.cat((self.pixels, others.pixels)), torch.cat((self.kinds, others.kinds)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops to train on.
+
+    Attributes:
+        x: (b, 3, h, w) in [0, 1].
+        ceiling: (b,) log2 of the largest lambda that they are good for.
+    """
+
+    x: Tensor
+    ceiling: Tensor
+
+
+def _blobs(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the images of a folder (sorted, recursive), a tar shard or a single file."""
     if path.is_dir():
         for item in sorted(path.rglob("*")):
             if item.suffix.lower() in SUFFIXES or item.suffix == ".tar":
@@ -36,13 +98,17 @@ def _blobs(path: Path) -> Iterator[bytes]:
             for member in shard:
                 stream = shard.extractfile(member)
                 if stream is not None and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield stream.read()
+                    yield Path(member.name).name, stream.read()
     else:
-        yield path.read_bytes()
+        yield path.name, path.read_bytes()
+
+
+def _kind(name: str) -> Kind:
+    return next((kind for prefix, kind in PREFIXES.items() if name.startswith(prefix)), Kind.LOSSY)
 
 
 def _tiles(blob: bytes, size: int) -> list[NDArray[np.uint8]]:
-    """Non-overlapping (3, size, size) tiles of one encoded image; none if it is too small or broken."""
+    """Non-overlapping (size, size, 3) tiles of one encoded image; none if it is too small or broken."""
     try:
         with Image.open(io.BytesIO(blob)) as image:
             pixels = np.asarray(image.convert("RGB"))
@@ -50,41 +116,33 @@ def _tiles(blob: bytes, size: int) -> list[NDArray[np.uint8]]:
         return []
     rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
     return [
-        pixels[i * size : (i + 1) * size, j * size : (j + 1) * size].transpose(2, 0, 1)
+        pixels[i * size : (i + 1) * size, j * size : (j + 1) * size]
         for i in range(rows)
         for j in range(columns)
     ]
 
 
-def load_tiles(paths: list[Path], size: int, workers: int) -> Tensor:
-    """All tiles of all paths: uint8 (n, 3, size, size), in a fixed order."""
-    blobs = [blob for path in paths for blob in _blobs(path)]
+def load_tiles(paths: list[Path], size: int, workers: int) -> Tiles:
+    """All tiles of all paths, in a fixed order.
+
+    Raises:
+        ValueError: there are none.
+    """
+    blobs = [item for path in paths for item in _blobs(path)]
     with ThreadPoolExecutor(workers) as pool:
-        tiles = [tile for group in pool.map(lambda b: _tiles(b, size), blobs) for tile in group]
+        groups = list(pool.map(lambda item: _tiles(item[1], size), blobs))
+    tiles = [tile for group in groups for tile in group]
     if not tiles:
         raise ValueError(f"no image of at least {size}x{size} pixels in {[str(p) for p in paths]}")
-    stacked = np.empty((len(tiles), 3, size, size), np.uint8)
-    for i, tile in enumerate(tiles):
-        stacked[i] = tile
-    return torch.from_numpy(stacked)
+    kinds = [_kind(name) for (name, _), group in zip(blobs, groups, strict=True) for _ in group]
+    return Tiles(torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2), torch.tensor(kinds))
 
 
-def split(tiles: Tensor) -> tuple[Tensor, Tensor]:
+def split(tiles: Tiles) -> tuple[Tiles, Tiles]:
     """Training and validation tiles: every fiftieth tile is kept for validation."""
     held = torch.zeros(len(tiles), dtype=torch.bool)
     held[::50] = True
-    return tiles[~held], tiles[held]
-
-
-def shrunk_crops(tiles: Tensor, batch: int, size: int, generator: torch.Generator) -> Tensor:
-    """`random_crops` of larger pieces, reduced in size by one random factor of up to `MOST_SHRUNK`.
-
-    Tiles were photographs in lossy files once, and what those have lost is in the finest detail: a
-    smaller picture is sharp and clean again.
-    """
-    factor = 1 + (MOST_SHRUNK - 1) * float(torch.rand((), generator=generator))
-    larger = random_crops(tiles, batch, min(round(size * factor), tiles.shape[-1]), generator)
-    return shrunk(larger, size).contiguous(memory_format=torch.channels_last)
+    return tiles.only(~held), tiles.only(held)
 
 
 def shrunk(x: Tensor, size: int) -> Tensor:
@@ -93,17 +151,91 @@ def shrunk(x: Tensor, size: int) -> Tensor:
     return smaller.mul_(255).round_().clamp_(0, 255).div_(255)
 
 
-def random_crops(tiles: Tensor, batch: int, size: int, generator: torch.Generator) -> Tensor:
-    """Random crops, flipped and transposed at random: float (batch, 3, size, size) in [0, 1]."""
-    span = tiles.shape[-1] - size + 1
-    picks = torch.randint(len(tiles), (batch,), generator=generator).tolist()
-    places = torch.randint(span, (batch, 2), generator=generator).tolist()
-    turns = torch.randint(2, (batch, 3), generator=generator).tolist()
-    crops = []
-    for pick, (top, left), (flip_h, flip_w, transpose) in zip(picks, places, turns, strict=True):
-        crop = tiles[pick, :, top : top + size, left : left + size]
-        crop = crop.flip(1) if flip_h else crop
-        crop = crop.flip(2) if flip_w else crop
-        crops.append(crop.transpose(1, 2) if transpose else crop)
-    layout = torch.channels_last  # faster on a CPU than planes
-    return torch.stack(crops).contiguous(memory_format=layout).float().div_(255)
+def crops_of(tiles: Tensor, picks: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Random crops of some tiles, flipped and transposed at random, gathered at once.
+
+    Args:
+        tiles: (n, 3, h, w) uint8.
+        picks: (b,) which.
+        size: side of a crop in pixels.
+        generator: on the tiles' device.
+
+    Returns:
+        (b, 3, size, size) float in [0, 1], channels last in memory.
+    """
+    count, device = len(picks), tiles.device
+    places = torch.randint(tiles.shape[-1] - size + 1, (2, count, 1), generator=generator, device=device)
+    flips = torch.randint(2, (3, count, 1), generator=generator, device=device, dtype=torch.bool)
+    forward = torch.arange(size, device=device)
+    rows, columns = (torch.where(flips[i], forward.flip(0), forward) + places[i] for i in range(2))
+    turned = flips[2][:, :, None]
+    row = torch.where(turned, rows[:, None, :], rows[:, :, None])
+    column = torch.where(turned, columns[:, :, None], columns[:, None, :])
+    return tiles.permute(0, 2, 3, 1)[picks[:, None, None], row, column].permute(0, 3, 1, 2).float().div_(255)
+
+
+class Sampler:
+    """Endless batches of random crops; tiles may join while it runs.
+
+    Part of the batches are made of larger pieces that are reduced in size by one random factor of up to
+    `MOST_SHRUNK`: most tiles were photographs in lossy files once, and what those have lost is in the finest
+    detail, so a smaller picture is sharp and clean again.
+
+    Args:
+        tiles: to choose from, on the device that the crops are to be on.
+        size: side of a crop in pixels.
+        shrunk: share of the batches that are reduced.
+        screens: share of the crops that are of screens, where there are any.
+        seed: of every choice.
+    """
+
+    def __init__(self, tiles: Tiles, size: int, shrunk: float, screens: float, seed: int) -> None:
+        self._size, self._shrunk, self._screens = size, shrunk, screens
+        self._host = torch.Generator().manual_seed(seed)
+        self._device = torch.Generator(tiles.pixels.device).manual_seed(seed)
+        self.tiles = tiles
+
+    @property
+    def tiles(self) -> Tiles:
+        """What crops are taken from."""
+        return self._tiles
+
+    @tiles.setter
+    def tiles(self, tiles: Tiles) -> None:
+        self._tiles = tiles
+        self._even = weights_of(tiles.kinds, self._screens, None)
+        self._clean = weights_of(tiles.kinds, self._screens, CLEAN_SHARE)
+        ceilings = torch.tensor([CEILINGS[kind] for kind in Kind], device=tiles.kinds.device)
+        self._ceilings = ceilings[tiles.kinds]
+
+    def draw(self, batch: int) -> Batch:
+        """The next crops."""
+        shrinks = float(torch.rand((), generator=self._host)) < self._shrunk
+        factor = 1 + (MOST_SHRUNK - 1) * float(torch.rand((), generator=self._host))
+        weights = self._even if shrinks else self._clean
+        picks = torch.multinomial(weights, batch, replacement=True, generator=self._device)
+        pixels = self._tiles.pixels
+        if not shrinks:
+            x = crops_of(pixels, picks, self._size, self._device)
+            return Batch(x, self._ceilings[picks])
+        larger = crops_of(pixels, picks, min(round(self._size * factor), pixels.shape[-1]), self._device)
+        x = shrunk(larger, self._size).contiguous(memory_format=torch.channels_last)
+        return Batch(x, torch.full_like(self._ceilings[picks], math.inf))
+
+
+def weights_of(kinds: Tensor, screens: float, clean: float | None) -> Tensor:
+    """Chance of each tile (n,): `screens` for all screens, `clean` of the rest for clean photographs.
+
+    With None for `clean`, photographs are alike. Shares of kinds that are missing go to the others.
+    """
+    screen, good = kinds == Kind.SCREEN, kinds == Kind.CLEAN
+    photographs = _even(~screen)
+    if clean is not None and good.any() and (kinds == Kind.LOSSY).any():
+        photographs = clean * _even(good) + (1 - clean) * _even(kinds == Kind.LOSSY)
+    if not screen.any() or screen.all():
+        return photographs if not screen.any() else _even(screen)
+    return screens * _even(screen) + (1 - screens) * photographs
+
+
+def _even(chosen: Tensor) -> Tensor:
+    return chosen.float() / chosen.sum().clamp_min(1)

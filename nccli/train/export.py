@@ -8,17 +8,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from nccli.catalogue import Entry
 from nccli.layers import IntegerConv2d, to_integer
-from nccli.model import CONFIGS, ImageModel
+from nccli.model import ImageModel
 from nccli.quantize import STEP_UNIT, power_table
 from nccli.tables import density_tables, prior_tables
 from nccli.train.calibrate import calibrate
 from nccli.train.distortion import DISTORTIONS
-from nccli.train.loop import plan_of
+from nccli.train.grow import model_of
+from nccli.train.loop import part_of, read_checkpoint
+from nccli.train.plan import plan_of
 from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
 from nccli.weights import assemble_weights, save_weights, table_tensors
@@ -32,13 +33,8 @@ PRUNING_TILES = 200
 
 def load_average(checkpoint: Path) -> ImageModel:
     """The averaged weights of a checkpoint."""
-    with safe_open(checkpoint, "pt") as file:
-        state = {
-            k.removeprefix("average."): file.get_tensor(k) for k in file.keys() if k.startswith("average.")
-        }
-    model = ImageModel(CONFIGS[plan_of(checkpoint).size])
-    model.load_state_dict({k: v.float() for k, v in state.items()})
-    return model.eval().requires_grad_(False)
+    tensors, _ = read_checkpoint(checkpoint)
+    return model_of({k: v.float() for k, v in part_of(tensors, "average.").items()})
 
 
 def _float_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:

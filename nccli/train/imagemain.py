@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from nccli.layers import Depthwise
 from nccli.memory import keep_freed_memory
 from nccli.metrics import MS_SSIM_MIN_SIDE
 from nccli.model import CONFIGS
 from nccli.train import data
 from nccli.train.distortion import DISTORTIONS
-from nccli.train.loop import Plan, Trainer, train
+from nccli.train.incoming import Incoming
+from nccli.train.loop import Trainer, train
+from nccli.train.plan import Plan
 from nccli.train.team import Team, run_together
 
 if TYPE_CHECKING:
@@ -33,6 +38,11 @@ def add_image_parser(commands: Commands) -> None:
     image.add_argument("--rate", type=float, default=Plan.rate, help="peak learning rate")
     image.add_argument("--flat", type=float, default=Plan.flat, help="fraction before the cosine fall")
     image.add_argument("--shrunk", type=float, default=Plan.shrunk, help="share of batches of reduced tiles")
+    image.add_argument("--screens", type=float, default=Plan.screens, help="share of crops of screens")
+    image.add_argument("--every", type=int, default=Plan.every, help="steps between turns of SOAP's bases")
+    image.add_argument("--longest", type=int, default=Plan.longest, help="side of its largest covariance")
+    image.add_argument("--filters", choices=Depthwise.WAYS, default="filter", help="way of depthwise filters")
+    image.add_argument("--fuse", action="store_true", help="compile the residual blocks")
     image.add_argument(
         "--metric", choices=sorted(DISTORTIONS), default=Plan.metric, help="distortion to train for"
     )
@@ -56,33 +66,39 @@ def _train(args: argparse.Namespace, team: Team) -> None:
     keep_freed_memory()
     threads = (args.threads or torch.get_num_threads()) // team.size
     torch.set_num_threads(max(threads, 1))
-    plan = Plan(
-        size=args.size,
-        minutes=args.minutes,
-        batch=args.batch,
-        crop=args.crop,
-        rate=args.rate,
-        flat=args.flat,
-        shrunk=args.shrunk,
-        metric=args.metric,
-        seed=args.seed,
-        bf16=args.bf16,
-        z_warmup=0.0 if args.start else Plan.z_warmup,
-    )
+    plan = plan_from(args)
     device = torch.device(args.device)
-    tiles = data.load_tiles(args.data, data.TILE, workers=max(args.threads, 2))
-    tiles, held = data.split(tiles)
+    workers = max(args.threads, os.cpu_count() or 2, 2)
+    tiles, held = data.split(data.load_tiles(args.data, data.TILE, workers=workers))
     args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan, device, team)
     checkpoint = args.out / "checkpoint.safetensors"
     if checkpoint.exists():
-        trainer.load(checkpoint, restart=False)
+        trainer.load(checkpoint)
+    elif args.start:
+        trainer.begin_from(args.start, tiles)
     else:
         trainer.start(tiles)
-        if args.start:
-            trainer.load(args.start, restart=True)
+    tune(trainer, args.filters, args.fuse)
     if team.leads:
         print(
             f"{len(tiles)} tiles, {len(held)} held for validation; step {trainer.progress.step}", flush=True
         )
-    train(trainer, tiles.to(device), held, args.out, args.save_minutes)
+    incoming = Incoming(args.data, workers) if team.size == 1 else None
+    train(trainer, tiles.to(device), held, args.out, args.save_minutes, incoming)
+
+
+def plan_from(args: argparse.Namespace) -> Plan:
+    """The plan that options make; each option of a plan has the name of its field."""
+    values = {field.name: getattr(args, field.name) for field in fields(Plan) if hasattr(args, field.name)}
+    return replace(Plan(**values), z_warmup=0.0 if args.start else Plan.z_warmup)
+
+
+def tune(trainer: Trainer, filters: str, fuse: bool) -> None:
+    """What makes steps faster on a device and changes nothing but rounding."""
+    if trainer.device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    trainer.filter_by(filters)
+    if fuse:
+        trainer.fuse()

@@ -7,6 +7,9 @@ starts at zero. Source: docs/DESIGN.md section 4.
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,19 +17,28 @@ from torch import Tensor, nn
 from nccli.model import PATCH, PIXEL_SCALE, ImageModel
 from nccli.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, rate_to_lambda
 
+LEAST_ENERGY = 1e-8
+"""Variance that a channel is taken to have at least."""
+
 SAMPLE_TILES = 400
 """Tiles that the covariances are measured on."""
 
 
-def _principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Rows: the `count` leading eigenvectors of the second moments of samples (n, d); and spreads."""
+def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Rows: the `count` leading eigenvectors of the second moments of samples (n, d); and spreads.
+
+    Rows that there are no dimensions for are zero.
+    """
     moments = samples.T.double() @ samples.double() / len(samples)
     values, vectors = torch.linalg.eigh(moments)
     order = torch.argsort(values, descending=True)[:count]
-    return vectors[:, order].T.float(), values[order].clamp_min(1e-8).sqrt().float()
+    rows, spreads = vectors[:, order].T, values[order]
+    missing = count - len(order)
+    rows, spreads = F.pad(rows, (0, 0, 0, missing)), F.pad(spreads, (0, missing))
+    return rows.float(), spreads.clamp_min(LEAST_ENERGY).sqrt().float()
 
 
-def _flatten(x: Tensor) -> Tensor:
+def flatten(x: Tensor) -> Tensor:
     """(b, c, h, w) -> (b * h * w, c)."""
     return x.movedim(1, -1).reshape(-1, x.shape[1])
 
@@ -43,10 +55,10 @@ def klt_start(model: ImageModel, tiles: Tensor) -> None:
     pick = torch.linspace(0, len(tiles) - 1, min(SAMPLE_TILES, len(tiles))).long()
     x = (tiles[pick].float() / 255 - 0.5) * PIXEL_SCALE
     patches = F.pixel_unshuffle(x, PATCH)
-    first, spread_8 = _principal_components(_flatten(patches), model.config.N)
+    first, spread_8 = principal_components(flatten(patches), model.config.N)
     h = F.conv2d(patches, first[:, :, None, None])
     groups = F.pixel_unshuffle(h, 2)
-    second, spread_16 = _principal_components(_flatten(groups), model.config.M)
+    second, spread_16 = principal_components(flatten(groups), model.config.M)
 
     _set(model.g_a.patch, first)
     _set(model.g_a.down, second)
@@ -54,13 +66,31 @@ def klt_start(model: ImageModel, tiles: Tensor) -> None:
     _set(model.g_s.patch, first.T)
     model.spread.copy_(spread_16)
     for block in [*model.g_a.blocks, *model.g_s.blocks]:
-        _balance_inputs(block.mix_in, spread_8)
-        _balance_inputs(block.feed_in, spread_8)
+        _balance_inputs(block.mix_in, spread_8[: block.channels])
+        _balance_inputs(block.feed_in, spread_8[: block.channels])
     _balance_inputs(model.g_s.deep_in, spread_16)
+    if model.config.detail:
+        detail_start(model, x / PIXEL_SCALE)
     for anchor in range(NUM_ANCHORS):
         lmbda = rate_to_lambda(FIRST_ANCHOR + anchor * ANCHOR_SPACING)
-        step = PIXEL_SCALE * 0.2 * (0.01 / lmbda) ** 0.5
-        model.gain[anchor].copy_(torch.log2(step / spread_16))
+        model.gain[anchor].copy_(torch.log2(natural_step(lmbda) / spread_16))
+
+
+def natural_step(lmbda: float) -> float:
+    """Step of an orthonormal transform of the pixels that suits lambda, by the theory of high rates."""
+    return PIXEL_SCALE * 0.2 * (0.01 / lmbda) ** 0.5
+
+
+@torch.no_grad()
+def detail_start(model: ImageModel, error: Tensor) -> None:
+    """Basis, steps and scales of the details, from what a synthesis misses: error (n, 3, h, w)."""
+    patches = flatten(F.pixel_unshuffle(error * PIXEL_SCALE, PATCH))
+    basis, spread = principal_components(patches, patches.shape[1])
+    model.details.basis.copy_(basis)
+    cast(Tensor, model.entropy.detail_head.bias).copy_(torch.log2(spread).repeat_interleave(4))
+    for anchor in range(NUM_ANCHORS):
+        step = natural_step(rate_to_lambda(FIRST_ANCHOR + anchor * ANCHOR_SPACING))
+        model.detail_gain[anchor] = math.log2(step)
 
 
 def _balance_inputs(conv: nn.Conv2d, spread: Tensor) -> None:

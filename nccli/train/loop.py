@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from nccli.layers import Block, Overlap
+from nccli.layers import Block, Depthwise
 from nccli.model import CONFIGS, LATENT_STRIDE, ImageModel
-from nccli.train import data
+from nccli.train.data import Batch, Sampler, Tiles
 from nccli.train.distortion import DISTORTIONS
+from nccli.train.graph import Replayed
+from nccli.train.grow import fits, grow, model_of
+from nccli.train.incoming import Incoming
 from nccli.train.klt import klt_start, linear_layers
-from nccli.train.loss import Measures, Rates, forward, random_log2_lambda, training_loss
-from nccli.train.masks import disc_drops, random_drops
+from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
+from nccli.train.masks import random_drops
+from nccli.train.plan import Plan, Progress
 from nccli.train.soap import Soap
 from nccli.train.team import ALONE, Team
-
-VALIDATION = (
-    (0.0015, 0.0, False),
-    (0.01, 0.0, False),
-    (0.06, 0.0, False),
-    (0.06, 4.0, False),
-    (0.06, 0.0, True),
-)
-"""lambda in the region of interest, a disc; octaves of lambda below it outside; half-size tiles."""
+from nccli.train.validate import validate
 
 SEED_STRIDE = 2**32
 """Between the seeds of processes: more than any run has steps."""
@@ -40,51 +35,8 @@ SEED_STRIDE = 2**32
 LINEAR_RATE = 0.05
 """Learning rate of the KLT layers relative to the rest: Adam shakes them out of orthogonality at more."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """One run's settings.
-
-    Attributes:
-        size: model size, a key of `CONFIGS`.
-        minutes: wall-clock budget; the learning rate is annealed to end with it.
-        batch: crops per step, of all processes together.
-        crop: side of a crop in pixels, a multiple of 64.
-        rate: peak learning rate.
-        flat: fraction of the budget at the peak rate before the cosine fall to 2 %.
-        warmup: steps of linear warm-up.
-        z_warmup: fraction of the budget over which the bits of z come to count in full; 0 for at once.
-        average: decay of the averaged weights per step.
-        seed: seed of crops and noise.
-        bf16: run the transforms in bfloat16.
-        roi_every: every so many steps, the whole batch has random regions of interest; 0 for never.
-        shrunk: share of the batches that are made of tiles of reduced size.
-        metric: the distortion to train for, a key of `DISTORTIONS`.
-    """
-
-    size: str = "s"
-    minutes: float = 60.0
-    batch: int = 8
-    crop: int = 192
-    rate: float = 1e-3
-    flat: float = 0.35
-    warmup: int = 200
-    z_warmup: float = 0.5
-    average: float = 0.999
-    seed: int = 1
-    bf16: bool = False
-    roi_every: int = 4
-    shrunk: float = 0.75
-    metric: str = "mse"
-
-
-@dataclass
-class Progress:
-    """Where a run stands: steps and images done, seconds used of the budget."""
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
+AHEAD = 4
+"""Steps that an accelerator may be behind: the clock is to be that of work done."""
 
 
 class Trainer:
@@ -100,93 +52,84 @@ class Trainer:
         slow = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
         parameters = list(self.model.parameters())
         self.optimiser = Soap(
-            [
-                {"params": [p for p in parameters if id(p) not in slow], "scale": 1.0},
-                {"params": [p for p in parameters if id(p) in slow], "scale": LINEAR_RATE},
-            ],
-            lr=plan.rate,
+            (
+                (1.0, [p for p in parameters if id(p) not in slow]),
+                (LINEAR_RATE, [p for p in parameters if id(p) in slow]),
+            ),
+            every=plan.every,
+            longest=plan.longest,
             bf16=plan.bf16,
         )
+        self._z_weight = torch.zeros((), device=device)
+        self._decay = torch.zeros((), device=device)
+        self._updates = {
+            whole: Replayed(self._update, device, self.optimiser.zero_grad) for whole in (True, False)
+        }
 
     def transforms(self) -> contextlib.AbstractContextManager[object]:
         """The precision that g_a and g_s run in."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bf16)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.plan.bf16, cache_enabled=self.device.type == "cpu"
+        )
 
-    def start(self, tiles: Tensor) -> None:
+    def start(self, tiles: Tiles) -> None:
         """Initialise a new run from the KLT of the tiles."""
-        klt_start(self.model, tiles)
+        klt_start(self.model, tiles.pixels)
         self.average.load_state_dict(self.model.state_dict())
 
-    def learning_rate(self) -> float:
-        """Warm-up by steps, then flat, then a cosine to 2 % by the clock."""
-        fall = min(max((self._used() - self.plan.flat) / (1 - self.plan.flat), 0), 1)
-        scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall))
-        return self.plan.rate * scale * min((self.progress.step + 1) / self.plan.warmup, 1)
+    def filter_by(self, way: str) -> None:
+        """Run depthwise filters in one of `Depthwise.WAYS`."""
+        for module in (*self.model.modules(), *self.average.modules()):
+            if isinstance(module, Depthwise):
+                module.way = way
 
-    def z_weight(self) -> float:
-        """What the bits of z count: rises with the square of the time, or z would die before it is of use."""
-        return min(self._used() / self.plan.z_warmup, 1.0) ** 2 if self.plan.z_warmup else 1.0
+    def fuse(self) -> None:
+        """Compile the residual blocks, which are alike: once for all of a shape."""
+        for module in self.model.modules():
+            if isinstance(module, Block):
+                module.forward = torch.compile(module.forward, dynamic=False)  # type: ignore[method-assign]
 
-    def _used(self) -> float:
-        """Part of the budget that is used up."""
-        return self.progress.seconds / (self.plan.minutes * 60)
+    def step(self, batch: Batch) -> Tensor:
+        """One optimiser step on this process's crops; returns its loss, without waiting for it."""
+        whole = not self.plan.roi_every or self.progress.step % self.plan.roi_every != 0
+        base = random_log2_lambda(batch.ceiling)
+        side = (1, 1) if whole else tuple(n // LATENT_STRIDE for n in batch.x.shape[2:])
+        drop = base.new_zeros(len(base), *side) if whole else random_drops(len(base), *side, self.device)
+        self.optimiser.lr.fill_(self.progress.learning_rate(self.plan))
+        self._z_weight.fill_(self.progress.z_weight(self.plan))
+        self._decay.fill_(min(self.plan.average, self.progress.step / (self.progress.step + 10)))
+        update = self._updates[whole] if self.optimiser.started else self._update
+        loss = update(batch.x, base, drop)
+        self.progress.step += 1
+        self.progress.images += len(base) * self.team.size
+        self.optimiser.turn(self.progress.step)
+        return loss
 
-    def step(self, x: Tensor) -> Tensor:
-        """One optimiser step on this process's x (b, 3, h, w); returns its loss, without waiting for it."""
-        rates = self._random_rates(x)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate() * group["scale"]
-        loss = training_loss(self._forward(self.model, x, rates), rates, self.z_weight())
-        self.optimiser.zero_grad(set_to_none=True)
+    def _update(self, x: Tensor, base: Tensor, drop: Tensor) -> Tensor:
+        """Weights and averages after x (b, 3, h, w) at these rates; returns the loss."""
+        rates = Rates(base, drop)
+        measures = forward(
+            self.model, x, rates, self.transforms(), measure=DISTORTIONS[self.plan.metric]
+        )
+        loss = training_loss(measures, rates, self._z_weight)
+        self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average(p.grad for p in self.model.parameters() if p.grad is not None)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
-        self.progress.step += 1
-        self.progress.images += len(x) * self.team.size
         self._update_average()
         return loss.detach()
 
-    def _forward(self, model: ImageModel, x: Tensor, rates: Rates, rounded: bool = False) -> Measures:
-        """Code with the plan's precision and distortion."""
-        return forward(model, x, rates, self.transforms(), rounded, DISTORTIONS[self.plan.metric])
-
-    def _random_rates(self, x: Tensor) -> Rates:
-        rates = Rates.uniform(random_log2_lambda(len(x), self.device))
-        if not self.plan.roi_every or self.progress.step % self.plan.roi_every:
-            return rates
-        size = (x.shape[2] // LATENT_STRIDE, x.shape[3] // LATENT_STRIDE)
-        return Rates(rates.base, random_drops(len(x), *size, self.device))
-
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self.plan.average, self.progress.step / (self.progress.step + 10))
         targets: list[Tensor] = list(self.average.parameters())
         sources: list[Tensor] = list(self.model.parameters())
-        torch._foreach_lerp_(targets, sources, 1 - decay)
+        for target, source in zip(targets, sources, strict=True):
+            target.lerp_(source, 1 - self._decay)
 
-    @torch.no_grad()
-    def validate(self, tiles: Tensor) -> list[dict[str, float]]:
-        """Averaged weights on uint8 tiles, the central 256x256 or half-size: a row per item of `VALIDATION`."""
-        rows = []
-        edge = (tiles.shape[-1] - 256) // 2
-        whole = tiles.to(self.device).float() / 255
-        centre = whole[..., edge : edge + 256, edge : edge + 256]
-        half = data.shrunk(whole, tiles.shape[-1] // 2)
-        for lmbda, drop, shrunk in VALIDATION:
-            results = []
-            for x in torch.split(half if shrunk else centre, 16):
-                base = torch.full((len(x),), math.log2(lmbda), device=self.device)
-                side = x.shape[2] // LATENT_STRIDE
-                rates = Rates(base, disc_drops(len(x), side, side, drop, self.device))
-                m = self._forward(self.average, x, rates, rounded=True)
-                psnr = -10 * torch.log10(m.mse)
-                results.append(torch.stack((m.bpp, m.bpp_z, psnr, m.objective)))
-            bpp, bpp_z, psnr, objective = torch.cat(results, 1).mean(1).tolist()
-            row = {"lmbda": lmbda, "drop": drop, "shrunk": shrunk}
-            row |= {"bpp": bpp, "bpp_z": bpp_z, "psnr": psnr, "loss": objective}
-            rows.append(row)
-        return rows
+    def validate(self, tiles: Tiles) -> list[dict[str, object]]:
+        """Averaged weights on tiles, see `validate.validate`."""
+        return validate(self.average, tiles, self.transforms(), DISTORTIONS[self.plan.metric])
 
     def _metadata(self) -> dict[str, str]:
         return {"plan": json.dumps(asdict(self.plan)), "progress": json.dumps(asdict(self.progress))}
@@ -195,8 +138,7 @@ class Trainer:
         """Everything needed to resume, as safetensors; replaced in one move."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for name, p in self.model.named_parameters():
-            tensors |= {f"optimiser.{name}.{k}": v for k, v in self.optimiser.state.get(p, {}).items()}
+        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.state_dict().items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         part = path.with_suffix(".part")
         save_file(tensors, part, self._metadata())
@@ -208,85 +150,90 @@ class Trainer:
         tensors = {f"{prefix}{k}": v.half().cpu() for prefix, m in parts for k, v in m.state_dict().items()}
         save_file(tensors, path, self._metadata())
 
-    def load(self, path: Path, restart: bool) -> None:
-        """Resume from a checkpoint; `restart` keeps weights only and begins a new schedule.
-
-        A model may grow at a restart: whole residuals that the checkpoint does not have stay as they are, at
-        zero, and so do shifts; gates stay at one.
-
-        Raises:
-            ValueError: the checkpoint has layers that the model has not, or lacks others than these.
-        """
-        with safe_open(path, "pt") as file:
-            tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-        for prefix, module in (("model.", self.model), ("average.", self.average)):
-            state = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
-            found = module.load_state_dict(state, strict=not restart)
-            if found.unexpected_keys:
-                raise ValueError(f"{path} has layers that {self.plan.size} has not: {found.unexpected_keys}")
-            if lost := set(found.missing_keys) - _neutral(module, set(state)):
-                raise ValueError(f"{path} lacks layers of {self.plan.size}: {sorted(lost)}")
-        if restart:
-            return
+    def load(self, path: Path) -> None:
+        """Resume from a checkpoint."""
+        tensors, progress = read_checkpoint(path)
+        self.model.load_state_dict(part_of(tensors, "model."))
+        self.average.load_state_dict(part_of(tensors, "average."))
+        self.optimiser.load_state_dict(part_of(tensors, "optimiser."))
         self.progress = progress
-        for name, p in self.model.named_parameters():
-            prefix = f"optimiser.{name}."
-            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            self.optimiser.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in state.items()}
+
+    def begin_from(self, path: Path, tiles: Tiles) -> None:
+        """Begin a new schedule from a checkpoint's weights.
+
+        Where the model is larger, it grows out of the averaged ones (`grow`).
+        """
+        tensors, _ = read_checkpoint(path)
+        raw, average = (part_of(tensors, part) for part in ("model.", "average."))
+        if fits(average, self.average):
+            self.model.load_state_dict(raw)
+        else:
+            average = average or raw
+            grow(model_of({k: v.float() for k, v in average.items()}), self.model, tiles.pixels)
+            average = self.model.state_dict()
+        self.average.load_state_dict(average)
 
 
-def plan_of(checkpoint: Path) -> Plan:
-    """The settings of the run that a checkpoint is of."""
-    with safe_open(checkpoint, "pt") as file:
-        return Plan(**json.loads(file.metadata()["plan"]))
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Progress]:
+    """All tensors of a checkpoint, and where its run stood."""
+    with safe_open(path, "pt") as file:
+        tensors = {k: file.get_tensor(k).clone() for k in file.keys()}
+        return tensors, Progress(**json.loads(file.metadata()["progress"]))
 
 
-def _neutral(module: nn.Module, present: set[str]) -> set[str]:
-    """Parameters that change nothing before they learn: of residual layers of which none is present, and
-    what follows the rate.
-    """
-    found = set[str]()
-    for name, child in module.named_modules():
-        keys = {f"{name}.{k}" for k in child.state_dict()}
-        if isinstance(child, Block | Overlap) and not keys & present:
-            found |= keys
-        if isinstance(child, Block):
-            found |= keys & {f"{name}.gates", f"{name}.shifts"}
-    return found
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def batches(tiles: Tensor, plan: Plan, seed: int) -> Iterator[Tensor]:
-    """Endless random crops on the tiles' device."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        shrinks = float(torch.rand((), generator=generator)) < plan.shrunk
-        crops = data.shrunk_crops if shrinks else data.random_crops
-        yield crops(tiles, plan.batch, plan.crop, generator)
+class Pace:
+    """Keeps a program from running far ahead of an accelerator."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events = deque[torch.cuda.Event]()
+
+    def step(self) -> None:
+        """Wait until at most `AHEAD` steps are outstanding."""
+        if self._device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > AHEAD:
+            self._events.popleft().synchronize()
 
 
-def train(trainer: Trainer, tiles: Tensor, held: Tensor, out: Path, save_minutes: float) -> None:
+def train(
+    trainer: Trainer, tiles: Tiles, held: Tiles, out: Path, save_minutes: float, incoming: Incoming | None = None
+) -> None:
     """Run the plan to its end: log, validate and checkpoint every `save_minutes`."""
     plan, progress, team = trainer.plan, trainer.progress, trainer.team
     team.agree([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
     seed = plan.seed + progress.step + SEED_STRIDE * team.rank
     torch.manual_seed(seed)
+    sampler = Sampler(tiles, plan.crop, plan.shrunk, plan.screens, seed)
+    share, pace = team.share(plan.batch), Pace(trainer.device)
     last_clock = last_save = time.monotonic()
     last_step, losses = progress.step, list[Tensor]()
-    for x in batches(tiles, replace(plan, batch=team.share(plan.batch)), seed):
-        losses.append(trainer.step(x))
+    while True:
+        losses.append(trainer.step(sampler.draw(share)))
+        pace.step()
         clock = time.monotonic()
         elapsed = torch.tensor(clock - last_clock, dtype=torch.float64)
         team.average([elapsed])
         progress.seconds += float(elapsed)
         last_clock = clock
         done = progress.seconds >= plan.minutes * 60
+        if incoming and (more := incoming.poll()):
+            sampler.tiles = sampler.tiles.with_more(more.to(trainer.device))
         if team.leads and (clock - last_save >= save_minutes * 60 or done):
             speed = (progress.step - last_step) / (clock - last_save)
             trainer.save(out / "checkpoint.safetensors")
             row = asdict(progress) | {
                 "steps_per_second": speed,
-                "learning_rate": trainer.learning_rate(),
+                "learning_rate": progress.learning_rate(plan),
+                "tiles": len(sampler.tiles),
                 "train_loss": float(torch.stack(losses).mean()),
                 "validation": trainer.validate(held),
             }

@@ -70,13 +70,15 @@ class Measures:
     """Per-image results, each (b,).
 
     Attributes:
-        bpp_y: bits per pixel of y.
+        bpp_y: bits per pixel of y and details.
+        bpp_detail: of the details alone.
         bpp_z: bits per pixel of z.
         mse: mean squared error in [0, 1]^2.
         distortion: mean of lambda * 255^2 * squared error, or of what is trained for in its place.
     """
 
     bpp_y: Tensor
+    bpp_detail: Tensor
     bpp_z: Tensor
     mse: Tensor
     distortion: Tensor
@@ -91,13 +93,16 @@ class Measures:
         return self.bpp + self.distortion
 
 
-def random_log2_lambda(batch: int, device: torch.device) -> Tensor:
-    """Log-uniform over the served range, (batch,)."""
+def random_log2_lambda(ceiling: Tensor) -> Tensor:
+    """Log-uniform over the served range, (b,); what is above its ceiling (b,) is drawn again below it."""
     low, high = SERVED_LOG2_LAMBDA
-    return low + (high - low) * torch.rand(batch, device=device)
+    first, second = torch.rand(2, len(ceiling), device=ceiling.device)
+    anywhere = low + (high - low) * first
+    below = low + (ceiling.clamp_max(high) - low) * second
+    return torch.where(anywhere > ceiling, below, anywhere)
 
 
-def training_loss(measures: Measures, rates: Rates, z_weight: float) -> Tensor:
+def training_loss(measures: Measures, rates: Rates, z_weight: Tensor | float) -> Tensor:
     """Mean objective with each image weighted by lambda^-0.5, so that every rate counts alike.
 
     The bits of z count `z_weight` times, 0 .. 1.
@@ -138,10 +143,15 @@ def forward(
     y_hat, bits_y = _code_latents(model, y, z_hat, rates, anchors, rounded)
     with transforms:
         x_hat = model.synthesise(y_hat, anchors)
+    bits_detail = torch.zeros_like(bits_y)
+    if model.config.detail:
+        correction, bits_detail = _code_details(model, x - x_hat, y_hat, z_hat, rates, anchors)
+        x_hat = x_hat + correction
     error = x_hat - x
     weighted = error * _per_pixel(torch.exp2(-rates.drop / 2))[:, None]
     return Measures(
-        bpp_y=bits_y.flatten(1).sum(1) / pixels,
+        bpp_y=(bits_y.flatten(1).sum(1) + bits_detail.flatten(1).sum(1)) / pixels,
+        bpp_detail=bits_detail.detach().flatten(1).sum(1) / pixels,
         bpp_z=bits_z.flatten(1).sum(1) / pixels,
         mse=error.detach().square().flatten(1).mean(1),
         distortion=torch.exp2(rates.base) * measure(x + weighted, x),
@@ -173,3 +183,21 @@ def _code_latents(
     scales = lower_bound(torch.exp2(log2_scales.clamp(-16, 8)), step * RATIO_MIN)
     sample = y_hat - means if rounded else noisy(y - means, step)
     return y_hat, bits(model.y_density.likelihood(sample, scales, step))
+
+
+def _code_details(
+    model: ImageModel, missed: Tensor, y_hat: Tensor, z_hat: Tensor, rates: Rates, anchors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the details add to the pixels, and their bits, from what the synthesis misses (b, 3, h, w).
+
+    Details are rounded for bits and pixels alike: noise would overrate the many that are always zero. Pixels
+    tell the synthesis what they would without details, bits to leave less to them.
+    """
+    height, width = y_hat.shape[-2:]
+    step = torch.exp2(torch.einsum("baij,ac->bcij", anchors, model.detail_gain) + rates.beyond[:, None])
+    rate = (rates.local - LOWEST_LOG2_LAMBDA)[:, None].expand(-1, 1, height, width)
+    log2_scales = model.entropy.details(model.entropy.features(z_hat, height, width), rate, y_hat)
+    details = model.details.analyse(missed)
+    scales = lower_bound(torch.exp2(log2_scales.clamp(-16, 8)), step * RATIO_MIN)
+    density = model.y_density.likelihood(straight_through(details, step), scales, step)
+    return model.details.synthesise(straight_through(details.detach(), step)), bits(density)
