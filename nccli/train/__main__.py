@@ -9,7 +9,7 @@ import torch
 
 from nccli.catalogue import find
 from nccli.train import data
-from nccli.train.imagemain import add_image_parser, run_image
+from nccli.train.imagemain import add_image_parser, run_image, run_profile
 from nccli.train.loop import Trainer
 from nccli.train.plan import plan_of
 from nccli.train.segmain import SEG_EXAMPLE, add_seg_parsers, run_seg
@@ -76,17 +76,19 @@ def main() -> None:
     args = build_parser().parse_args()
     if args.action == "image":
         run_image(args)
+    elif args.action == "profile":
+        run_profile(args)
     elif args.action == "export":
         from nccli.train.export import publish
 
         tiles, _ = data.split(data.load_tiles(args.data, data.TILE, workers=2))
         checkpoint = args.run / "checkpoint.safetensors"
-        print(publish(checkpoint, args.out, args.name, args.about, tiles, args.retire))
+        print(publish(checkpoint, args.out, args.name, args.about, tiles.pixels, args.retire))
     elif args.action == "label":
         from nccli.train.label import label
 
         tiles, _ = data.split(data.load_tiles(args.data, data.TILE, workers=2))
-        label(tiles, args.teacher, args.out, args.count)
+        label(tiles.pixels, args.teacher, args.out, args.count)
     elif args.action == "seg":
         run_seg(args)
     elif args.action == "keep":

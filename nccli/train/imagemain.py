@@ -20,6 +20,7 @@ from nccli.train.distortion import DISTORTIONS
 from nccli.train.incoming import Incoming
 from nccli.train.loop import Trainer, train
 from nccli.train.plan import Plan
+from nccli.train.profile import profile
 from nccli.train.team import Team, run_together
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ def add_image_parser(commands: Commands) -> None:
     image = commands.add_parser("image", help="train the image model; resumes RUN if it has a checkpoint")
     image.add_argument("data", nargs="+", type=Path, help="folders, tar shards or images")
     image.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
+    _add_plan(image)
+    image.add_argument("--processes", type=int, default=1, help="that share every batch and the threads")
+    image.add_argument("--from", dest="start", type=Path, help="start from this checkpoint's weights")
+    image.add_argument("--save-minutes", type=float, default=5.0)
+    image.add_argument("--filters", choices=Depthwise.WAYS, default="filter", help="way of depthwise filters")
+    profile = commands.add_parser("profile", help="where the time of a training step goes, in some 20 s")
+    _add_plan(profile)
+    profile.add_argument("--filters", choices=Depthwise.WAYS, nargs="+", default=Depthwise.WAYS)
+
+
+def _add_plan(image: argparse.ArgumentParser) -> None:
+    """Options of a plan and of the device that it runs on."""
     image.add_argument("--size", choices=sorted(CONFIGS), default=Plan.size)
     image.add_argument("--minutes", type=float, default=Plan.minutes, help="wall-clock budget")
     image.add_argument("--batch", type=int, default=Plan.batch)
@@ -41,7 +54,6 @@ def add_image_parser(commands: Commands) -> None:
     image.add_argument("--screens", type=float, default=Plan.screens, help="share of crops of screens")
     image.add_argument("--every", type=int, default=Plan.every, help="steps between turns of SOAP's bases")
     image.add_argument("--longest", type=int, default=Plan.longest, help="side of its largest covariance")
-    image.add_argument("--filters", choices=Depthwise.WAYS, default="filter", help="way of depthwise filters")
     image.add_argument("--fuse", action="store_true", help="compile the residual blocks")
     image.add_argument(
         "--metric", choices=sorted(DISTORTIONS), default=Plan.metric, help="distortion to train for"
@@ -50,9 +62,6 @@ def add_image_parser(commands: Commands) -> None:
     image.add_argument("--bf16", action="store_true", help="transforms in bfloat16")
     image.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     image.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all")
-    image.add_argument("--processes", type=int, default=1, help="that share every batch and the threads")
-    image.add_argument("--from", dest="start", type=Path, help="start from this checkpoint's weights")
-    image.add_argument("--save-minutes", type=float, default=5.0)
 
 
 def run_image(args: argparse.Namespace) -> None:
@@ -79,7 +88,10 @@ def _train(args: argparse.Namespace, team: Team) -> None:
         trainer.begin_from(args.start, tiles)
     else:
         trainer.start(tiles)
-    tune(trainer, args.filters, args.fuse)
+    allow_tf32(device)
+    trainer.filter_by(args.filters)
+    if args.fuse:
+        trainer.fuse()
     if team.leads:
         print(
             f"{len(tiles)} tiles, {len(held)} held for validation; step {trainer.progress.step}", flush=True
@@ -88,17 +100,23 @@ def _train(args: argparse.Namespace, team: Team) -> None:
     train(trainer, tiles.to(device), held, args.out, args.save_minutes, incoming)
 
 
+def run_profile(args: argparse.Namespace) -> None:
+    """Measure a step of the plan that options describe."""
+    keep_freed_memory()
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    device = torch.device(args.device)
+    allow_tf32(device)
+    profile(plan_from(args), device, list(args.filters), args.fuse)
+
+
 def plan_from(args: argparse.Namespace) -> Plan:
     """The plan that options make; each option of a plan has the name of its field."""
     values = {field.name: getattr(args, field.name) for field in fields(Plan) if hasattr(args, field.name)}
-    return replace(Plan(**values), z_warmup=0.0 if args.start else Plan.z_warmup)
+    return replace(Plan(**values), z_warmup=0.0 if getattr(args, "start", None) else Plan.z_warmup)
 
 
-def tune(trainer: Trainer, filters: str, fuse: bool) -> None:
-    """What makes steps faster on a device and changes nothing but rounding."""
-    if trainer.device.type == "cuda":
+def allow_tf32(device: torch.device) -> None:
+    """Products of float32 with ten bits of mantissa, where an accelerator has them: training needs no more."""
+    if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-    trainer.filter_by(filters)
-    if fuse:
-        trainer.fuse()

@@ -108,9 +108,7 @@ class Trainer:
     def _update(self, x: Tensor, base: Tensor, drop: Tensor) -> Tensor:
         """Weights and averages after x (b, 3, h, w) at these rates; returns the loss."""
         rates = Rates(base, drop)
-        measures = forward(
-            self.model, x, rates, self.transforms(), measure=DISTORTIONS[self.plan.metric]
-        )
+        measures = forward(self.model, x, rates, self.transforms(), measure=DISTORTIONS[self.plan.metric])
         loss = training_loss(measures, rates, self._z_weight)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -205,7 +203,12 @@ class Pace:
 
 
 def train(
-    trainer: Trainer, tiles: Tiles, held: Tiles, out: Path, save_minutes: float, incoming: Incoming | None = None
+    trainer: Trainer,
+    tiles: Tiles,
+    held: Tiles,
+    out: Path,
+    save_minutes: float,
+    incoming: Incoming | None = None,
 ) -> None:
     """Run the plan to its end: log, validate and checkpoint every `save_minutes`."""
     plan, progress, team = trainer.plan, trainer.progress, trainer.team

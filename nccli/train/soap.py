@@ -19,6 +19,7 @@ ORTHOGONAL = 1e-3
 
 SIDES = ("rows", "columns")
 
+
 @dataclass
 class Stack:
     """Weights of one shape and one scale of the learning rate, seen as k matrices.

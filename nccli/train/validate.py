@@ -52,9 +52,7 @@ def validate(
     model: ImageModel, tiles: Tiles, transforms: AbstractContextManager[object], measure: Distortion
 ) -> list[dict[str, object]]:
     """A row per item of `VALIDATION` that there are tiles for: means of bpp, PSNR and loss."""
-    return [
-        row for condition in VALIDATION if (row := _row(model, tiles, condition, transforms, measure))
-    ]
+    return [row for condition in VALIDATION if (row := _row(model, tiles, condition, transforms, measure))]
 
 
 def _row(
