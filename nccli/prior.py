@@ -110,7 +110,8 @@ class _LowerBound(torch.autograd.Function):
 
 def lower_bound(x: Tensor, bound: Tensor | float) -> Tensor:
     """max(x, bound), see `_LowerBound`."""
-    bound = torch.as_tensor(bound, dtype=x.dtype, device=x.device)
+    if not isinstance(bound, Tensor):
+        bound = x.new_full((), bound)
     bounded: Tensor = _LowerBound.apply(x, bound)  # type: ignore[no-untyped-call, unused-ignore]
     return bounded
 

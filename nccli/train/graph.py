@@ -54,7 +54,7 @@ class Replayed:
 
     def _aside(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """A call on a stream of its own, as recordings need it."""
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call, unused-ignore]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             output = self._work(*inputs)

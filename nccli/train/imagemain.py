@@ -88,7 +88,7 @@ def _train(args: argparse.Namespace, team: Team) -> None:
         trainer.begin_from(args.start, tiles)
     else:
         trainer.start(tiles)
-    allow_tf32(device)
+    quicken(device)
     trainer.filter_by(args.filters)
     if args.fuse:
         trainer.fuse()
@@ -105,7 +105,7 @@ def run_profile(args: argparse.Namespace) -> None:
     keep_freed_memory()
     torch.set_num_threads(args.threads or torch.get_num_threads())
     device = torch.device(args.device)
-    allow_tf32(device)
+    quicken(device)
     profile(plan_from(args), device, list(args.filters), args.fuse)
 
 
@@ -115,8 +115,9 @@ def plan_from(args: argparse.Namespace) -> Plan:
     return replace(Plan(**values), z_warmup=0.0 if getattr(args, "start", None) else Plan.z_warmup)
 
 
-def allow_tf32(device: torch.device) -> None:
-    """Products of float32 with ten bits of mantissa, where an accelerator has them: training needs no more."""
+def quicken(device: torch.device) -> None:
+    """Let an accelerator's libraries try their filters, and multiply float32 with ten bits of mantissa."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True

@@ -81,7 +81,7 @@ def klt_start(model: ImageModel, tiles: Tensor) -> None:
 
 def natural_step(lmbda: float) -> float:
     """Step of an orthonormal transform of the pixels that suits lambda, by the theory of high rates."""
-    return PIXEL_SCALE * 0.2 * (0.01 / lmbda) ** 0.5
+    return PIXEL_SCALE * 0.2 * math.sqrt(0.01 / lmbda)
 
 
 @torch.no_grad()

@@ -93,8 +93,10 @@ class Trainer:
         """One optimiser step on this process's crops; returns its loss, without waiting for it."""
         whole = not self.plan.roi_every or self.progress.step % self.plan.roi_every != 0
         base = random_log2_lambda(batch.ceiling)
-        side = (1, 1) if whole else tuple(n // LATENT_STRIDE for n in batch.x.shape[2:])
-        drop = base.new_zeros(len(base), *side) if whole else random_drops(len(base), *side, self.device)
+        drop = base.new_zeros(len(base), 1, 1)
+        if not whole:
+            height, width = batch.x.shape[2] // LATENT_STRIDE, batch.x.shape[3] // LATENT_STRIDE
+            drop = random_drops(len(base), height, width, self.device)
         self.optimiser.lr.fill_(self.progress.learning_rate(self.plan))
         self._z_weight.fill_(self.progress.z_weight(self.plan))
         self._decay.fill_(min(self.plan.average, self.progress.step / (self.progress.step + 10)))
@@ -122,8 +124,9 @@ class Trainer:
     def _update_average(self) -> None:
         targets: list[Tensor] = list(self.average.parameters())
         sources: list[Tensor] = list(self.model.parameters())
-        for target, source in zip(targets, sources, strict=True):
-            target.lerp_(source, 1 - self._decay)
+        steps = torch._foreach_sub(sources, targets)
+        torch._foreach_mul_(steps, 1 - self._decay)
+        torch._foreach_add_(targets, steps)
 
     def validate(self, tiles: Tiles) -> list[dict[str, object]]:
         """Averaged weights on tiles, see `validate.validate`."""
@@ -195,7 +198,7 @@ class Pace:
         """Wait until at most `AHEAD` steps are outstanding."""
         if self._device.type != "cuda":
             return
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call, unused-ignore]
         event.record()
         self._events.append(event)
         if len(self._events) > AHEAD:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 EPSILON = 1e-8
 
+FIRST_TURNS = 8
+"""Iterations towards the eigenvectors of the first gradient, which may be singular."""
+
 FLOOR = 1e-6
 """Of the mean eigenvalue, added to all: directions without gradients keep their vectors."""
 
@@ -145,12 +148,11 @@ class Soap:
         for side, size in zip(SIDES, grad.shape[1:], strict=True):
             if stack.matrix and 1 < size <= self.longest:
                 state[side] = grad.new_zeros(len(grad), size, size)
-                state[f"{side}_basis"] = grad.new_zeros(len(grad), size, size, dtype=self.product)
+                eye = torch.eye(size, dtype=self.product, device=grad.device)
+                state[f"{side}_basis"] = eye.repeat(len(grad), 1, 1)
         self._correlate(state, grad)
-        for side in SIDES:
-            if side in state:
-                vectors = torch.linalg.eigh(state[side].double())[1].flip(2)
-                state[f"{side}_basis"].copy_(vectors)
+        for _ in range(FIRST_TURNS):
+            self._turn_basis(state)
 
     def _change(self, state: dict[str, Tensor], grad: Tensor) -> Tensor:
         """What to subtract from the weights, per unit of the learning rate; like grad."""
