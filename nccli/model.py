@@ -346,9 +346,16 @@ def first_pass_mask(height: int, width: int, device: torch.device | None = None)
 
 
 class ImageModel(nn.Module):
-    """All learned parts of the image codec in their float training view."""
+    """All learned parts of the image codec in their float training view.
+
+    Attributes:
+        spread: (M,) y times this are transform coefficients.
+        detail_step: (NUM_ANCHORS,) log2 step of the details, the same for all channels; not learned: a
+            gradient sees what a finer step gains and not the symbols that a coarser one would silence.
+    """
 
     spread: Tensor
+    detail_step: Tensor
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
@@ -365,8 +372,7 @@ class ImageModel(nn.Module):
         """log2 step of z per rate anchor."""
         if config.detail:
             self.details = Details()
-            self.detail_gain = nn.Parameter(torch.zeros(NUM_ANCHORS, config.detail))
-            """log2 step of the details per rate anchor and channel."""
+            self.register_buffer("detail_step", torch.zeros(NUM_ANCHORS))
         self.register_buffer("spread", torch.ones(config.M))
 
     def analyse(self, x: Tensor, anchors: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def config_of(state: State) -> ImageConfig:
         name="",
         N=N,
         M=state["gain"].shape[1],
-        detail=state["detail_gain"].shape[1] if "detail_gain" in state else 0,
+        detail=len(state["entropy.detail_head.weight"]) if "detail_step" in state else 0,
         blocks_a=blocks("g_a.blocks"),
         blocks_s=blocks("g_s.blocks"),
         deep_blocks_s=blocks("g_s.deep_blocks"),

@@ -20,8 +20,8 @@ from nccli.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, rate_to_lambda
 LEAST_ENERGY = 1e-8
 """Variance that a channel is taken to have at least."""
 
-DETAIL_OCTAVES = 2.0
-"""Steps of details start this much coarser than their size suggests: at first they catch only what is far off."""
+DETAIL_OCTAVES = 1.0
+"""Steps of details are coarser by this than those of a transform on its own: they carry what y has missed."""
 
 SAMPLE_TILES = 400
 """Tiles that the covariances are measured on."""
@@ -93,7 +93,7 @@ def detail_start(model: ImageModel, error: Tensor) -> None:
     cast(Tensor, model.entropy.detail_head.bias).copy_(torch.log2(spread).repeat_interleave(4))
     for anchor in range(NUM_ANCHORS):
         step = natural_step(rate_to_lambda(FIRST_ANCHOR + anchor * ANCHOR_SPACING))
-        model.detail_gain[anchor] = math.log2(step) + DETAIL_OCTAVES
+        model.detail_step[anchor] = math.log2(step) + DETAIL_OCTAVES
 
 
 def _balance_inputs(conv: nn.Conv2d, spread: Tensor) -> None:

@@ -170,7 +170,9 @@ class Trainer:
             self.model.load_state_dict(raw)
         else:
             average = average or raw
-            grow(model_of({k: v.float() for k, v in average.items()}), self.model, tiles.pixels)
+            grow(
+                model_of({k: v.float() for k, v in average.items()}).to(self.device), self.model, tiles.pixels
+            )
             average = self.model.state_dict()
         self.average.load_state_dict(average)
 

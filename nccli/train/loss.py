@@ -144,10 +144,11 @@ def forward(
     with transforms:
         x_hat = model.synthesise(y_hat, anchors)
     bits_detail = torch.zeros_like(bits_y)
-    if model.config.detail:
-        correction, bits_detail = _code_details(model, x - x_hat, y_hat, z_hat, rates, anchors)
-        x_hat = x_hat + correction
     error = x_hat - x
+    if model.config.detail:
+        correction, bits_detail = _code_details(model, -error.detach(), y_hat.detach(), z_hat.detach(), rates)
+        if rounded:
+            error = error + correction
     weighted = error * _per_pixel(torch.exp2(-rates.drop / 2))[:, None]
     return Measures(
         bpp_y=(bits_y.flatten(1).sum(1) + bits_detail.flatten(1).sum(1)) / pixels,
@@ -186,18 +187,19 @@ def _code_latents(
 
 
 def _code_details(
-    model: ImageModel, missed: Tensor, y_hat: Tensor, z_hat: Tensor, rates: Rates, anchors: Tensor
+    model: ImageModel, missed: Tensor, y_hat: Tensor, z_hat: Tensor, rates: Rates
 ) -> tuple[Tensor, Tensor]:
     """What the details add to the pixels, and their bits, from what the synthesis misses (b, 3, h, w).
 
-    Details are rounded for bits and pixels alike: noise would overrate the many that are always zero. Pixels
-    tell the synthesis what they would without details, bits to leave less to them.
+    Only the network of their scales learns from them. Were the pixels of a training step those with details,
+    nothing would ask the synthesis to miss less.
     """
     height, width = y_hat.shape[-2:]
-    step = torch.exp2(torch.einsum("baij,ac->bcij", anchors, model.detail_gain) + rates.beyond[:, None])
+    step = torch.exp2(torch.einsum("baij,a->bij", anchor_weights(rates.local), model.detail_step))[:, None]
+    step = step * torch.exp2(rates.beyond)[:, None]
     rate = (rates.local - LOWEST_LOG2_LAMBDA)[:, None].expand(-1, 1, height, width)
-    log2_scales = model.entropy.details(model.entropy.features(z_hat, height, width), rate, y_hat)
-    details = model.details.analyse(missed)
-    scales = lower_bound(torch.exp2(log2_scales.clamp(-16, 8)), step * RATIO_MIN)
-    density = model.y_density.likelihood(straight_through(details, step), scales, step)
-    return model.details.synthesise(straight_through(details.detach(), step)), bits(density)
+    features = model.entropy.features(z_hat, height, width).detach()
+    scales = torch.exp2(model.entropy.details(features, rate, y_hat).clamp(-16, 8))
+    details = torch.round(model.details.analyse(missed) / step) * step
+    density = model.y_density.likelihood(details, lower_bound(scales, step * RATIO_MIN), step)
+    return model.details.synthesise(details), bits(density)
