@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nccli.catalogue import DEFAULT_MODEL, own_lambda
-from nccli.codec import Decoded, Encoded, decode_bytes, encode_picture
-from nccli.container import DEFAULT_MAX_PIXELS
+from nccli.bounds import DEFAULT_MAX_PIXELS
+from nccli.catalogue.entries import DEFAULT_MODEL, own_lambda
+from nccli.codec.image import Decoded, Encoded, decode_bytes, encode_picture
+from nccli.coding.search import Target
+from nccli.entropy.rate import DEFAULT_QUALITY, quality_to_lambda
 from nccli.errors import UsageError
-from nccli.picture import Picture, Pixels, drop_opaque
-from nccli.rate import DEFAULT_QUALITY, quality_to_lambda
-from nccli.roi.options import RoiOptions
-from nccli.search import Target
+from nccli.masks.request import RoiOptions
+from nccli.media.picture import Picture, Pixels, drop_opaque
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from nccli.roi.field import Region
+    from nccli.entropy.region import Region
 
 RATE_OPTIONS = "lmbda, quality, bpp, size and psnr"
 
@@ -75,7 +75,7 @@ def to_picture(image: Any, depth: int | None = None) -> Picture:
         return image
     home = type(image).__module__.partition(".")[0]
     if home == "PIL" or hasattr(image, "getbands"):
-        from nccli.media import picture_of
+        from nccli.media.still import picture_of
 
         return picture_of(image)
     if home == "torch" or (hasattr(image, "detach") and hasattr(image, "permute")):
@@ -120,8 +120,8 @@ def region_of(picture: Picture, roi: Any, options: RoiOptions) -> Region | None:
             return None
     elif options.roi_model is not None:
         raise UsageError("give either roi or roi_model")
-    from nccli.roi.choose import mask_from, selected
-    from nccli.roi.models import make_mask
+    from nccli.masks.choose import mask_from, selected
+    from nccli.masks.make import make_mask
 
     if options.roi_model is not None:
         return selected(make_mask(options.roi_model, picture), picture, options).region
@@ -186,14 +186,14 @@ def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_P
     come out with 8 bits; `decode_array` has all of them.
 
     Raises:
-        FormatError, UnsupportedError, MediaError: as `codec.decode_bytes`.
+        FormatError, UnsupportedError, MediaError: as `codec.image.decode_bytes`.
     """
     return image_of(decode_bytes(data, device, max_pixels=max_pixels).picture)
 
 
 def image_of(picture: Picture) -> Image.Image:
     """A picture as a PIL image with its metadata in `info`."""
-    from nccli.media import to_image
+    from nccli.media.still import to_image
 
     image = to_image(picture)
     metadata = picture.metadata

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from nccli.container import MAGIC, Container, Kind, SectionId, read_container
+from nccli.container.framing import MAGIC, Container, Kind, SectionId, read_container
 from nccli.errors import NccError
 
 INFO_SECTIONS = {"icc_profile": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
@@ -52,8 +52,8 @@ class NccImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         """Decode, once."""
         if self._im is None or self._data:
-            from nccli.codec import decode_bytes
-            from nccli.media import to_image
+            from nccli.codec.image import decode_bytes
+            from nccli.media.still import to_image
 
             try:
                 picture = decode_bytes(self._data, max_pixels=self.width * self.height).picture
@@ -81,7 +81,7 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """`Image.save` for .ncc; metadata as Pillow's own formats do: the profile goes along, EXIF if given."""
     from nccli.api import encode
-    from nccli.media import picture_of
+    from nccli.media.still import picture_of
 
     given: dict[str, Any] = getattr(image, "encoderinfo", {})
     source = image.copy()

@@ -14,8 +14,9 @@ import torch
 from skimage import data
 
 from nccli import cli
-from nccli.catalogue import DEFAULT_MODEL, find
-from nccli.weights import ImageWeights, load_model
+from nccli.catalogue.entries import DEFAULT_MODEL, find
+from nccli.catalogue.load import load_model
+from nccli.networks.weights import ImageWeights
 from tests.support import Call, Pixels, Sample, encode_sample, frozen
 
 

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from skimage import data
 
-from nccli.catalogue import DEFAULT_MODEL, find_for_file
-from nccli.codec import decode_bytes, encode_picture, encode_pixels, stored_setting
-from nccli.coding import Grid, receive
-from nccli.container import SectionId, read_container
-from nccli.picture import Metadata, Picture, Pixels
-from nccli.roi.field import Region
-from nccli.search import Target
-from nccli.weights import load_model
+from nccli.catalogue.entries import DEFAULT_MODEL, find_for_file
+from nccli.catalogue.load import load_model
+from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
+from nccli.coding.schedule import receive
+from nccli.coding.search import Target
+from nccli.container.framing import SectionId, read_container
+from nccli.container.sections import stored_setting
+from nccli.entropy.grid import Grid
+from nccli.entropy.region import Region
+from nccli.media.picture import Metadata, Picture, Pixels
 
 FOLDER = Path(__file__).resolve().parent / "vectors" / "v1"
 LAMBDAS = (0.0005, 0.01, 0.15)

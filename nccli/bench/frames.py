@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli import files
-from nccli.bench.coder import Frames
+from nccli.bench.coders import Frames
 from nccli.errors import MediaError
-from nccli.media import decode_picture
+from nccli.media.still import decode_picture
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"})
 

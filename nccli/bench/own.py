@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nccli.bench.codecs import Codec
-from nccli.bench.coder import Frames
-from nccli.codec import decode_bytes, encode_pixels
-from nccli.search import Target
+from nccli.bench.coders import Frames
+from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.coding.search import Target
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class OwnCoder:
 
     def encode(self, frames: Frames, setting: float) -> bytes:
         if self.effort is not None:
-            from nccli.refinement.api import refine
+            from nccli.refinement.refined import refine
 
             pixels = frames[0]
             return refine(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nccli import files
-from nccli.batch import PICTURE_SUFFIXES, plan
 from nccli.bench.codecs import Codec, digest, release
 from nccli.bench.frames import CLIP_SUFFIXES, find_mask, is_clip
 from nccli.bench.measure import Task, measure
@@ -18,7 +17,8 @@ from nccli.bench.rows import Row, read_rows, row_of
 from nccli.engine import make_engine
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import ExitCode, UsageError
-from nccli.work import Failure
+from nccli.program.batch import PICTURE_SUFFIXES, plan
+from nccli.program.work import Failure
 
 MANIFEST, FAILURES, RESULTS, TIMINGS = "manifest.jsonl", "failures.jsonl", "results.tsv", "timings.tsv"
 PICTURES = "pictures"

@@ -12,12 +12,12 @@ import click
 
 from nccli import files
 from nccli.bench.codecs import DEFAULT_CODECS, Codec, find_codec, missing
+from nccli.cli.common import PATH, engine_option, gathered
+from nccli.cli.examples import BENCH_EXAMPLES
 from nccli.cli.failures import attempt
-from nccli.cli.options import PATH, engine_option, gathered
 from nccli.errors import UsageError
-from nccli.examples import BENCH_EXAMPLES
-from nccli.report import Meter, Printer
-from nccli.work import Failure
+from nccli.program.report import Meter, Printer
+from nccli.program.work import Failure
 
 if TYPE_CHECKING:
     from nccli.bench.published import Published

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from nccli.batch import PICTURE_SUFFIXES, plan
-from nccli.cli.failures import attempt
-from nccli.cli.options import (
+from nccli.cli.common import (
     PATH,
     Decorator,
     common_options,
@@ -19,13 +17,15 @@ from nccli.cli.options import (
     rate_options,
     report_options,
 )
+from nccli.cli.examples import REFINE_EXAMPLES
+from nccli.cli.failures import attempt
 from nccli.cli.roi import check_roi, roi_options
 from nccli.errors import UsageError
-from nccli.examples import REFINE_EXAMPLES
-from nccli.jobs import Common, Rate, RefineJobOptions
+from nccli.masks.request import RoiOptions
+from nccli.program.batch import PICTURE_SUFFIXES, plan
+from nccli.program.options import Common, Rate, RefineJobOptions
+from nccli.program.work import Manner, work
 from nccli.refinement.config import PRESETS, Method, RefineOptions, parse_metrics, preset
-from nccli.roi.options import RoiOptions
-from nccli.work import Manner, work
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 

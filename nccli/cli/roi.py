@@ -8,15 +8,16 @@ from dataclasses import asdict
 import click
 
 from nccli import files
-from nccli.batch import PICTURE_SUFFIXES, plan
+from nccli.cli.common import PATH, common_options, gathered, joined, report_options
+from nccli.cli.examples import ROI_EXAMPLES
 from nccli.cli.failures import attempt
-from nccli.cli.options import PATH, common_options, gathered, joined, report_options
 from nccli.errors import UsageError
-from nccli.examples import ROI_EXAMPLES
-from nccli.jobs import Common, Job, Outcome
-from nccli.report import Meter, Printer, Total, print_rows
-from nccli.roi.options import RoiOptions
-from nccli.work import Failure
+from nccli.masks.request import RoiOptions
+from nccli.program.batch import PICTURE_SUFFIXES, plan
+from nccli.program.job import Job, Outcome
+from nccli.program.options import Common
+from nccli.program.report import Meter, Printer, Total, print_rows
+from nccli.program.work import Failure
 
 MODELS = (
     "seg (foreground), saliency, boxes:CLASS[,CLASS...], torchvision:NETWORK[:CLASS,...], "
@@ -56,7 +57,7 @@ def check_roi(options: RoiOptions, inputs: int) -> None:
     """Raise UsageError unless the options make sense for this many inputs."""
     options.check()
     if inputs > 1 and options.roi_out is not None:
-        from nccli.roi.job import is_picture
+        from nccli.program.perform_masks import is_picture
 
         if options.roi_out == files.STREAM or is_picture(options.roi_out):
             raise UsageError(f"{inputs} masks cannot share {options.roi_out}: give --roi-out a folder")
@@ -100,7 +101,7 @@ def roi(
 
 
 def _one(job: Job, model: str, common: Common, printer: Printer, alone: bool) -> Outcome:
-    from nccli.roi.job import make
+    from nccli.program.perform_masks import make
 
     made = attempt(lambda: make(job, model, common))
     if isinstance(made, Failure):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from nccli.encoding import Latents
+from nccli.coding.sender import Latents
+from nccli.refinement.aims import Control, Fixed, Measured, Quality
 from nccli.refinement.judge import Candidate, Judge
-from nccli.refinement.targets import Control, Fixed, Measured, Quality
 
 
 class Best:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nccli.coding import Setting
-from nccli.encoding import Latents, price
-from nccli.quantize import LATENT_BITS
-from nccli.refinement.distortion import PEAK_SQUARED, Distortion
+from nccli.coding.sender import Latents, price
+from nccli.entropy.setting import Setting
+from nccli.entropy.steps import LATENT_BITS
+from nccli.refinement.aims import Measured
+from nccli.refinement.metric import PEAK_SQUARED, Distortion
 from nccli.refinement.problem import Engine
-from nccli.refinement.targets import Measured
 
 
 @dataclass(frozen=True)

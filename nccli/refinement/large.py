@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nccli.coding import Setting
-from nccli.encoding import Latents, price
-from nccli.quantize import LATENT_BITS, STEP_Z_CHOICES
+from nccli.coding.sender import Latents, price
+from nccli.entropy.setting import Setting
+from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
+from nccli.refinement.aims import Control, Fixed, Quality, Size
 from nccli.refinement.config import RefineOptions
-from nccli.refinement.distortion import Source
 from nccli.refinement.judge import Judge, Task
+from nccli.refinement.metric import Source
 from nccli.refinement.optimise import Optimiser, Result
 from nccli.refinement.problem import Engine, Problem
 from nccli.refinement.start import searched
-from nccli.refinement.targets import Control, Fixed, Quality, Size
 from nccli.refinement.trace import Moment, Observer, Row
 from nccli.refinement.windows import pilot, window_task, windows, write_back
 

@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nccli.encoding import Latents, Stream, send
+from nccli.coding.search import Target
+from nccli.coding.sender import Latents, Stream, send
 from nccli.errors import UsageError
-from nccli.picture import Pixels
+from nccli.media.picture import Pixels
+from nccli.networks.weights import ImageWeights
+from nccli.refinement.aims import Control
 from nccli.refinement.config import RefineOptions
-from nccli.refinement.distortion import Importance, Source, make_metric
 from nccli.refinement.judge import Task
 from nccli.refinement.large import Refined, Start, Windows
+from nccli.refinement.metric import Importance, Source, make_metric
 from nccli.refinement.optimise import Optimiser
 from nccli.refinement.problem import Engine
 from nccli.refinement.start import control_for, lambda_of, searched, starts
-from nccli.refinement.targets import Control
 from nccli.refinement.trace import Observer, Row, ignore
 from nccli.refinement.trim import trim
 from nccli.refinement.verdict import Verdict
 from nccli.refinement.windows import windows
-from nccli.search import Target
-from nccli.weights import ImageWeights
 
 Pack = Callable[[Stream], bytes]
 """A coded picture -> the file."""

@@ -14,16 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nccli.coding import Grid, Setting, log2_steps
-from nccli.encoding import Latents
-from nccli.entropy import IntArray
+from nccli.coding.schedule import log2_steps
+from nccli.coding.sender import Latents
+from nccli.entropy.coder import IntArray
+from nccli.entropy.grid import Grid
+from nccli.entropy.rate import FIRST_ANCHOR, RATE_UNIT
+from nccli.entropy.setting import Setting
+from nccli.entropy.steps import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE, STEP_UNIT, STEP_Z_CHOICES
 from nccli.errors import UsageError
-from nccli.model import EntropyNetwork, ParameterNetwork, first_pass_mask, neighbours
-from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE, STEP_UNIT, STEP_Z_CHOICES, anchor_weights
-from nccli.rate import FIRST_ANCHOR, RATE_UNIT
+from nccli.networks.anchors import anchor_weights
+from nccli.networks.image_model import EntropyNetwork, first_pass_mask, neighbours
+from nccli.networks.interface import ParameterNetwork
+from nccli.networks.weights import ImageWeights
 from nccli.refinement.cost import CostTable
-from nccli.refinement.network import float_network
-from nccli.weights import ImageWeights
+from nccli.refinement.differentiable import float_network
 from nccli.zoo.network import ZooNetwork
 
 CODED = 0.5

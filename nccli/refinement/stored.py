@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nccli.codec import model_of, stored_setting
-from nccli.coding import CHECKS_BYTES, Grid, Receiver, code_hyper, receive
-from nccli.container import (
+from nccli.codec.image import model_of
+from nccli.coding.schedule import CHECKS_BYTES, Receiver, code_hyper, receive
+from nccli.coding.sender import Latents, Stream
+from nccli.container.framing import (
     Container,
     Section,
     SectionId,
@@ -16,10 +17,11 @@ from nccli.container import (
     read_container,
     write_container,
 )
-from nccli.encoding import Latents, Stream
-from nccli.entropy import SymbolDecoder
-from nccli.quantize import LATENT_BITS, STEP_Z_CHOICES
-from nccli.weights import ImageWeights
+from nccli.container.sections import stored_setting
+from nccli.entropy.coder import SymbolDecoder
+from nccli.entropy.grid import Grid
+from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
+from nccli.networks.weights import ImageWeights
 
 
 @dataclass(frozen=True)

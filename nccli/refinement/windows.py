@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nccli.coding import Grid, Setting
-from nccli.encoding import Latents
-from nccli.model import HYPER_STRIDE, LATENT_STRIDE
-from nccli.refinement.distortion import Distortion, Source
+from nccli.coding.sender import Latents
+from nccli.coding.tiles import Span
+from nccli.entropy.grid import HYPER_STRIDE, LATENT_STRIDE, Grid
+from nccli.entropy.region import RateField
+from nccli.entropy.setting import Setting
 from nccli.refinement.judge import Task
+from nccli.refinement.metric import Distortion, Source
 from nccli.refinement.problem import Engine
-from nccli.roi.field import RateField
-from nccli.tiles import Span
 
 INNER, MARGIN = 48, 8
 """Latents a side of a window alone, and around it; multiples of `HYPER_STRIDE`."""

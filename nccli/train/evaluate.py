@@ -10,18 +10,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nccli.analysis import Analyser
 from nccli.bench.curves import Point, difference
-from nccli.catalogue import find
-from nccli.codec import encode_pixels
-from nccli.coding import Group, Setting
-from nccli.encoding import CostCounter, Encoder, Latents, Sender
-from nccli.media import decode_picture
-from nccli.picture import Pixels
-from nccli.rate import LAMBDA_MAX, lambda_to_rate
-from nccli.search import Target, setting_at
+from nccli.catalogue.entries import find
+from nccli.catalogue.load import load_model
+from nccli.codec.image import encode_pixels
+from nccli.coding.analysis import Analyser
+from nccli.coding.schedule import Group
+from nccli.coding.search import Target, setting_at
+from nccli.coding.sender import CostCounter, Encoder, Latents, Sender
+from nccli.entropy.rate import LAMBDA_MAX, lambda_to_rate
+from nccli.entropy.setting import Setting
+from nccli.media.picture import Pixels
+from nccli.media.still import decode_picture
+from nccli.networks.weights import ImageWeights
 from nccli.train.data import SUFFIXES
-from nccli.weights import ImageWeights, load_model
 
 COMPARED = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 """Metrics that BD-rates are given for."""

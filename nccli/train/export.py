@@ -11,17 +11,17 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from nccli.catalogue import Entry
-from nccli.layers import IntegerConv2d, to_integer
-from nccli.model import CONFIGS, ImageModel
-from nccli.quantize import STEP_UNIT, power_table
-from nccli.tables import density_tables, prior_tables
+from nccli.entropy.steps import STEP_UNIT, power_table
+from nccli.entropy.tables import density_tables, prior_tables
+from nccli.networks.entry import Entry
+from nccli.networks.image_model import CONFIGS, ImageModel
+from nccli.networks.integer import IntegerConv2d, to_integer
+from nccli.networks.weights import assemble_weights, save_weights, table_tensors
 from nccli.train.calibrate import calibrate
 from nccli.train.distortion import DISTORTIONS
 from nccli.train.loop import plan_of
 from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
-from nccli.weights import assemble_weights, save_weights, table_tensors
 
 SIGNAL_LAYERS = ("overlap", "patch", "down", "up")
 """Layers whose weights stay in float32: the whole signal passes through them."""

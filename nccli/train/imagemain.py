@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nccli.memory import keep_freed_memory
-from nccli.metrics import MS_SSIM_MIN_SIDE
-from nccli.model import CONFIGS
+from nccli.media.metrics import MS_SSIM_MIN_SIDE
+from nccli.networks.allocator import keep_freed_memory
+from nccli.networks.image_model import CONFIGS
 from nccli.train import data
 from nccli.train.distortion import DISTORTIONS
 from nccli.train.loop import Plan, Trainer, train

@@ -15,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nccli.layers import Block, Overlap
-from nccli.model import CONFIGS, LATENT_STRIDE, ImageModel
+from nccli.entropy.grid import LATENT_STRIDE
+from nccli.networks.image_model import CONFIGS, ImageModel
+from nccli.networks.layers import Block, Overlap
 from nccli.train import data
 from nccli.train.distortion import DISTORTIONS
 from nccli.train.klt import klt_start, linear_layers

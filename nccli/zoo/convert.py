@@ -1,7 +1,7 @@
 """CompressAI's checkpoints -> weights files of ncc, byte for byte the same on every machine.
 
 The transforms are copied. What decides probabilities becomes integers: weights rounded one by one,
-tables from `nccli.zoo.tables`.
+tables from `nccli.zoo.densities`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nccli.entropy.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, lambda_to_rate
+from nccli.entropy.region import STEP_PER_RATE
+from nccli.entropy.steps import LATENT_BITS, power_table
 from nccli.errors import ModelError
-from nccli.layers import IntegerConv2d
-from nccli.quantize import LATENT_BITS, power_table
-from nccli.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, lambda_to_rate
-from nccli.roi.field import STEP_PER_RATE
-from nccli.weights import table_tensors
+from nccli.networks.integer import IntegerConv2d
+from nccli.networks.weights import table_tensors
+from nccli.zoo.densities import Bottleneck, gaussian_tables, prior_tables
 from nccli.zoo.names import ZooModel
 from nccli.zoo.network import NEIGHBOURS, ZOO_LIMIT, ZOO_WEIGHT_LIMIT, ZooConfig, ZooNetwork
 from nccli.zoo.source import builder_of, renamed
-from nccli.zoo.tables import Bottleneck, gaussian_tables, prior_tables
 
 TRANSFORMS = ("g_a", "g_s", "h_a")
 

@@ -62,7 +62,7 @@ def fetch(model: ZooModel, source: str, progress: Progress, again: bool = False)
 
 def install(model: ZooModel, checkpoint: Path) -> Fetched:
     """Convert a checkpoint and put the result into the cache folder."""
-    from nccli.checkpoint import read_checkpoint
+    from nccli.networks.checkpoint import read_checkpoint
     from nccli.zoo.convert import build, convert
 
     data = convert(model, build(model, read_checkpoint(checkpoint)))

@@ -1,6 +1,6 @@
 """The networks of the zoo that decide probabilities: h_s, context and entropy parameters.
 
-As in `nccli.model` they are written once: float as built, exact integers when loaded. Transposed
+As in `nccli.networks.image_model` they are written once: float as built, exact integers when loaded. Transposed
 convolutions of CompressAI become 3x3 convolutions before a pixel shuffle, its masked convolution a
 1x1 convolution over the twelve neighbours that come before a position. Source: docs/FORMAT.md section 13.
 """
@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nccli.layers import Activation, pointwise
-from nccli.model import HYPER_STRIDE, ParameterNetwork, Visit
-from nccli.quantize import LATENT_BITS, STEP_UNIT
+from nccli.entropy.grid import HYPER_STRIDE
+from nccli.entropy.steps import LATENT_BITS, STEP_UNIT
+from nccli.networks.interface import ParameterNetwork, Visit
+from nccli.networks.layers import Activation, pointwise
 from nccli.zoo.names import ARCHITECTURES, Architecture
 
 ZOO_LIMIT = 2**24

@@ -1,0 +1,100 @@
+"""One input, one output: read, code, write. What a worker process does.
+
+The heavy modules are imported inside, so that planning a batch costs nothing.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from nccli import files
+from nccli.container.framing import read_container
+from nccli.errors import ExitCode, NccError
+from nccli.masks.request import RoiOptions
+from nccli.program.inputs import limit_threads, read_picture, target_of, trim
+from nccli.program.job import Job, Listener, Outcome
+from nccli.program.memory import check_memory
+from nccli.program.options import Common, DecodeOptions, EncodeOptions, JobOptions, RefineJobOptions
+
+if TYPE_CHECKING:
+    from nccli.entropy.region import Region
+    from nccli.media.picture import Picture
+
+
+def perform(job: Job, options: JobOptions, progress: Listener | None = None) -> Outcome:
+    """Do a job; a failure that ncc foresees is an outcome, not an exception."""
+    if job.refused:
+        return Outcome(job, error=job.refused, exit_code=ExitCode.USAGE)
+    try:
+        files.refuse_overwrite(job.output, options.common.force)
+        if isinstance(options, EncodeOptions):
+            return _encode(job, options, progress)
+        if isinstance(options, RefineJobOptions):
+            from nccli.program.perform_refine import refine
+
+            return refine(job, options, progress)
+        return _decode(job, options, progress)
+    except NccError as error:
+        return Outcome(job, error=str(error), exit_code=error.exit_code, trace=traceback.format_exc())
+
+
+def region_for(
+    picture: Picture, roi: RoiOptions, source: str, common: Common
+) -> tuple[Region | None, tuple[str, ...]]:
+    """The region of interest of an input, and remarks about it."""
+    if not roi.wanted:
+        return None, ()
+    from nccli.program.perform_masks import selection_for
+
+    selection = selection_for(picture, roi, source, common)
+    if selection is None:
+        return None, ()
+    return selection.region, () if selection.remark is None else (f"{source}: {selection.remark}",)
+
+
+def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outcome:
+    common = options.common
+    picture = read_picture(job.source, "encode", common)
+    from nccli.codec.image import encode_picture
+    from nccli.coding.tiles import quiet
+
+    target = target_of(options.rate, picture, options.model)
+    limit_threads(common.threads)
+    region, remarks = region_for(picture, options.roi, job.source, common)
+    encoded = encode_picture(
+        picture,
+        target,
+        options.model,
+        common.device,
+        options.measure,
+        progress or quiet,
+        region,
+        background=options.roi.roi_background,
+    )
+    files.write_bytes(job.output, encoded.data, common.force)
+    return Outcome(job, encoded.report, remarks)
+
+
+def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outcome:
+    from nccli.media import still
+
+    common = options.common
+    name = options.format or still.format_for(job.output)
+    data = files.read_bytes(job.source)
+    header = read_container(data).header
+    still.check_size(header.width, header.height, job.source, common.max_pixels)
+    check_memory("decode", header.height, header.width, header.depth, common.max_memory, job.source)
+    original = None
+    if options.reference:
+        reference = files.read_bytes(options.reference)
+        original = still.read_picture(reference, options.reference, common.max_pixels).pixels
+    from nccli.codec.image import decode_bytes
+    from nccli.coding.tiles import quiet
+
+    limit_threads(common.threads)
+    decoded = decode_bytes(data, common.device, original, common.max_pixels, progress or quiet)
+    picture = trim(decoded.picture, common)
+    files.write_bytes(job.output, still.write_picture(picture, name), common.force)
+    lost = tuple(f"{job.output}: {name} cannot hold {what}" for what in still.lost(picture, name))
+    return Outcome(job, decoded.report, lost)
