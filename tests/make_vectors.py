@@ -18,7 +18,7 @@ from skimage import data
 from nccli.catalogue.entries import DEFAULT_MODEL, find_for_file
 from nccli.catalogue.load import load_model
 from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target
 from nccli.container.framing import SectionId, read_container
 from nccli.container.sections import stored_setting
@@ -55,7 +55,7 @@ def y_hat_digest(file: bytes) -> str:
     setting = stored_setting(container)
     with torch.inference_mode():
         grid = Grid.of(header.height, header.width)
-        y_hat = receive(weights, grid, setting, container.section(SectionId.LATENTS))
+        y_hat = read_payload(weights, grid, setting, container.section(SectionId.LATENTS)).y_hat
     return hashlib.sha256(y_hat.cpu().numpy().astype("<i4").tobytes()).hexdigest()
 
 

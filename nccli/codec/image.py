@@ -17,7 +17,7 @@ from nccli.codec.packing import Packer
 from nccli.coding.analysis import Analyser
 from nccli.coding.background import reach_background
 from nccli.coding.bits import bits_map
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target, code_to_target, first_setting
 from nccli.coding.sender import Latents, Stream
 from nccli.coding.tiles import Progress, Shape, quiet, reconstruct
@@ -288,7 +288,7 @@ def decode_bytes(
     payload = container.section(SectionId.LATENTS)
     alpha, metadata = stored_alpha(container), stored_metadata(container)
     with torch.inference_mode():
-        y_hat = receive(weights, grid, setting, payload)
+        y_hat = read_payload(weights, grid, setting, payload).y_hat
         watch.lap("entropy")
         x_hat = reconstruct(weights, y_hat, setting.field(grid), shape, _share(progress, DECODE_SHARE, 1))
         watch.lap("transform")

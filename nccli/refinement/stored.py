@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from nccli.codec.image import model_of
-from nccli.coding.schedule import CHECKS_BYTES, Receiver, code_hyper, receive
+from nccli.coding.payload import read_payload
 from nccli.coding.sender import Latents, Stream
 from nccli.container.framing import (
     Container,
@@ -18,7 +18,6 @@ from nccli.container.framing import (
     write_container,
 )
 from nccli.container.sections import stored_setting
-from nccli.entropy.coder import SymbolDecoder
 from nccli.entropy.grid import Grid
 from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
 from nccli.networks.weights import ImageWeights
@@ -65,9 +64,7 @@ def read_stored(data: bytes, device: str) -> Stored:
     grid = Grid.of(header.height, header.width)
     payload = container.section(SectionId.LATENTS)
     with torch.inference_mode():
-        y_hat = receive(weights, grid, setting, payload)
-        receiver = Receiver(weights.y_tables, SymbolDecoder(payload[CHECKS_BYTES:]))
-        symbols = code_hyper(weights, grid, setting.step_z, receiver)
-        z = torch.from_numpy(symbols).to(y_hat.device).float() * 2.0 ** STEP_Z_CHOICES[setting.step_z]
-        latents = Latents(grid, y_hat.float() / 2**LATENT_BITS, z)
-    return Stored(container, weights, latents, Stream(setting, payload, y_hat))
+        read = read_payload(weights, grid, setting, payload)
+        z = torch.from_numpy(read.z).to(weights.device).float() * 2.0 ** STEP_Z_CHOICES[setting.step_z]
+        latents = Latents(grid, read.y_hat.float() / 2**LATENT_BITS, z)
+    return Stored(container, weights, latents, Stream(setting, payload, read.y_hat))

@@ -166,7 +166,7 @@ def test_missing_device_is_named() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("lmbda", [0.0005, 0.01, 0.15])
 def test_cuda_and_cpu_agree_on_every_symbol(astronaut: Pixels, lmbda: float) -> None:
-    from nccli.coding.schedule import receive
+    from nccli.coding.payload import read_payload
     from nccli.entropy.grid import Grid
 
     entry = find("s")
@@ -177,7 +177,9 @@ def test_cuda_and_cpu_agree_on_every_symbol(astronaut: Pixels, lmbda: float) -> 
         assert (setting.rate, setting.step_z) == (header.rate, header.step_z)
         with torch.inference_mode():
             latents = [
-                receive(load_model(entry, device), Grid.of(512, 512), setting, latents_payload(source)).cpu()
+                read_payload(
+                    load_model(entry, device), Grid.of(512, 512), setting, latents_payload(source)
+                ).y_hat.cpu()
                 for device in ("cpu", "cuda")
             ]
         assert torch.equal(*latents)

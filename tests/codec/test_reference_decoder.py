@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nccli.catalogue.entries import models_folder
 from nccli.codec.image import encode_picture
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, send
 from nccli.container.framing import Header, Kind, Section, SectionId, read_container, write_container
@@ -58,7 +58,7 @@ def decoded_by_nccli(weights: ImageWeights, data: bytes) -> NDArray[np.int32]:
     setting = stored_setting(container)
     grid = Grid.of(header.height, header.width)
     with torch.inference_mode():
-        return receive(weights, grid, setting, container.section(SectionId.LATENTS)).numpy()
+        return read_payload(weights, grid, setting, container.section(SectionId.LATENTS)).y_hat.numpy()
 
 
 def agree(weights: ImageWeights, data: bytes) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nccli.bounds import MAX_PIXELS, MAX_SIDE, STEP_Y_LIMIT
 from nccli.codec.image import decode_bytes
-from nccli.coding.schedule import CHECKS_BYTES
+from nccli.coding.payload import CHECKS_BYTES
 from nccli.container.framing import (
     FREE_PIXELS,
     MAGIC,
