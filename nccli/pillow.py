@@ -8,17 +8,19 @@ Importing this costs no more than Pillow itself; networks are loaded with the fi
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import IO, Any
 
 from PIL import Image, ImageFile
 
+from nccli.codec.encoding import Rate
 from nccli.container.framing import MAGIC, Container, Kind, SectionId, read_container
 from nccli.errors import NccError
 
 INFO_SECTIONS = {"icc_profile": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
 """Metadata under the names that Pillow gives it."""
 
-SAVE_OPTIONS = ("lmbda", "quality", "bpp", "size", "psnr", "model", "device")
+SAVE_OPTIONS = (*(field.name for field in fields(Rate)), "model", "device")
 
 
 class NccImageFile(ImageFile.ImageFile):
