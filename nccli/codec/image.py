@@ -21,14 +21,14 @@ from nccli.coding.payload import read_payload
 from nccli.coding.search import Target, code_to_target, first_setting
 from nccli.coding.sender import Latents, Stream
 from nccli.coding.tiles import Progress, Shape, quiet, reconstruct
-from nccli.container.framing import Container, Kind, SectionId, read_container
-from nccli.container.sections import stored_alpha, stored_metadata
-from nccli.container.sections import stored_setting as stored_setting
+from nccli.container.image_file import ImageContainer, read_image
+from nccli.container.section_ids import SectionId
+from nccli.container.sections import stored_alpha, stored_metadata, stored_setting
 from nccli.entropy.grid import Grid
 from nccli.entropy.rate import rate_to_lambda
 from nccli.entropy.region import Region
 from nccli.entropy.setting import Setting
-from nccli.errors import MediaError, UnsupportedError, UsageError
+from nccli.errors import MediaError, UsageError
 from nccli.media.metrics import ms_ssim, psnr
 from nccli.media.picture import Picture, Pixels, change_depth
 from nccli.networks.weights import ImageWeights
@@ -243,11 +243,9 @@ def report_of(
     )
 
 
-def model_of(container: Container, device: str) -> ImageWeights:
+def model_of(container: ImageContainer, device: str) -> ImageWeights:
     """The weights that a parsed file names."""
     header = container.header
-    if header.kind != Kind.IMAGE:
-        raise UnsupportedError(f"{header.kind.name.lower()} files are not supported by this version")
     return load_model(find_for_file(header.model_id, header.weights_tag), device)
 
 
@@ -274,7 +272,7 @@ def decode_bytes(
         UsageError: the reference has another size.
     """
     watch = Stopwatch()
-    container = read_container(data)
+    container = read_image(data)
     header = container.header
     if header.pixels > max_pixels:
         raise MediaError(f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels")

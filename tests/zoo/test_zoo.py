@@ -22,7 +22,8 @@ from nccli.coding.schedule import Group, code_group
 from nccli.coding.search import Target
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender, Stream, send
 from nccli.coding.tiles import Shape, reconstruct
-from nccli.container.framing import SectionId, read_container
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy import grid
 from nccli.entropy.grid import Grid
@@ -235,7 +236,7 @@ def test_files_of_any_size(installed: Small, chelsea: Pixels, size: tuple[int, i
     assert decoded.pixels.shape == pixels.shape
     assert decoded.report.psnr == encoded.report.psnr
     assert decoded.report.model == installed.model.name
-    assert read_container(encoded.data).header.model_id == installed.model.id
+    assert read_image(encoded.data).header.model_id == installed.model.id
 
 
 @pytest.mark.parametrize("size", [(64, 64), (90, 17)])
@@ -243,7 +244,7 @@ def test_the_second_decoder_agrees(installed: Small, chelsea: Pixels, size: tupl
     """Written from the format's description, in integers alone."""
     pixels = chelsea[: size[0], : size[1]]
     data = encode_pixels(pixels, Target(lmbda=0.02), installed.model.name, "cpu", measure=False).data
-    container = read_container(data)
+    container = read_image(data)
     y_hat = read_payload(
         load_model(find(installed.model.name), "cpu"),
         Grid.of(*size),
