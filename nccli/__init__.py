@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nccli.codec.image import Decoded, Encoded, Report, decode_bytes, encode_picture, encode_pixels
     from nccli.codec.refining import RefineOptions
     from nccli.coding.search import Target
-    from nccli.container.framing import read_container
+    from nccli.container.kinds import read_container
     from nccli.errors import FormatError, MediaError, ModelError, NccError, UnsupportedError, UsageError
     from nccli.media.picture import Metadata, Picture
     from nccli.refinement.refined import Refined, refine, refine_file, refine_picture
@@ -49,7 +49,7 @@ _HOMES = {
     "encode": "api",
     "encode_picture": "codec.image",
     "encode_pixels": "codec.image",
-    "read_container": "container.framing",
+    "read_container": "container.kinds",
     "refine": "refinement.refined",
     "refine_file": "refinement.refined",
     "refine_picture": "refinement.refined",

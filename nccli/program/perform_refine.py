@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nccli import files
-from nccli.container.framing import read_container
+from nccli.container.image_file import read_image
 from nccli.errors import ExitCode
 from nccli.media.still import check_size
 from nccli.program.inputs import limit_threads, read_picture
@@ -42,7 +42,7 @@ def _refine(job: Job, options: EncodeOptions, observer: Observer) -> tuple[Refin
         found = find_region(picture, options, job.source)
         return refine_picture(picture, found.encoding, found.importance(gain), observer), found.remarks
     data = files.read_bytes(job.source)
-    header = read_container(data).header
+    header = read_image(data).header
     check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("refine", header.height, header.width, header.depth, common.max_memory, job.source)
     picture = read_picture(options.original, "refine", common)
