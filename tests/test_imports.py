@@ -19,7 +19,7 @@ ALLOWED = {
     "click": COMMANDS,
     "rich": {*COMMANDS, "program/report.py"},
     "constriction": {"entropy/coder.py"},
-    "struct": {"container/framing.py"},
+    "struct": {"container/framing.py", "media/metadata.py"},
     "onnxruntime": {"masks/external.py"},
     "torchvision": {"masks/vision.py"},
     "ray": {"engine/cluster.py"},
