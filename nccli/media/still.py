@@ -19,7 +19,7 @@ from nccli.media import avif, deep, jpeg, tiff
 from nccli.media.formats import READ_FORMATS
 from nccli.media.metadata import Carried, carried, stored_in, tiff_exif, turn_upright
 from nccli.media.picture import Metadata, Picture, Pixels, drop_opaque, eight_bit
-from nccli.media.tiff import CLIPPED
+from nccli.media.tiff_samples import CLIPPED, samples_of
 from nccli.media.unwrap import Stored, unwrap
 
 STRIP_ROWS = 512
@@ -119,7 +119,7 @@ def read_picture(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -
         if file is not None:
             check_size(file.width, file.height, name, max_pixels)
         if file is not None and file.plain:
-            return _assemble(tiff.samples(file), carried(tiff.metadata_of(file), file.orientation))
+            return _assemble(samples_of(file), carried(tiff.metadata_of(file), file.orientation))
     try:
         return _decoded(stored, name, max_pixels)
     except MediaError as error:

@@ -10,33 +10,21 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from nccli.errors import MediaError
-from nccli.media.directory import Directory, Entry, write_directory
+from nccli.media import tiff
+from nccli.media.directory import LONG, Directory, Entry, write_directory
+from nccli.media.tiff import PLANES, TiffFile
 
-if TYPE_CHECKING:
-    from nccli.media.tiff import TiffFile
-
-NONE, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD = 1, 5, 8, 32773, 32946, 34925, 50000
-COMPRESSIONS = {
-    NONE: "none",
-    LZW: "LZW",
-    DEFLATE: "deflate",
-    PACKBITS: "PackBits",
-    OLD_DEFLATE: "deflate",
-    LZMA: "LZMA",
-    ZSTD: "Zstandard",
-}
+TILE_PLACES, STRIP_PLACES = (tiff.TILE_OFFSETS, tiff.TILE_COUNTS), (tiff.OFFSETS, tiff.COUNTS)
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3
 """Predictors."""
 
-PLANES = 2
-LONG = 4
 PIECE_PIXELS = 2**22
 """A tile may have as many pixels in any picture; larger ones must not exceed the picture by far."""
 
@@ -64,12 +52,16 @@ class Layout:
 
 
 def _layout(file: TiffFile) -> Layout:
-    tiled = bool(file.number(322))
-    width = file.number(322) if tiled else file.width
-    height = file.number(323) if tiled else min(file.number(278, file.height) or file.height, file.height)
+    tiled = bool(file.number(tiff.TILE_WIDTH))
+    width = file.number(tiff.TILE_WIDTH) if tiled else file.width
+    height = (
+        file.number(tiff.TILE_HEIGHT)
+        if tiled
+        else min(file.number(tiff.STRIP_ROWS, file.height) or file.height, file.height)
+    )
     if not 0 < width * height <= max(PIECE_PIXELS, 4 * file.width * file.height):
         raise MediaError(f"cannot decode {file.name}: TIFF in pieces of {width}x{height}")
-    channels = 1 if file.number(284, 1) == PLANES else file.channels
+    channels = 1 if file.number(tiff.PLANAR, 1) == PLANES else file.channels
     return Layout(height, width, -(-file.width // width), -(-file.height // height), channels, tiled)
 
 
@@ -80,7 +72,7 @@ def unpack(file: TiffFile, wanted: int) -> Iterator[Piece]:
         MediaError: a piece is missing or damaged, or its compression is not supported.
     """
     layout = _layout(file)
-    offsets, counts = (file.numbers(tag) for tag in ((324, 325) if layout.tiled else (273, 279)))
+    offsets, counts = (file.numbers(tag) for tag in (TILE_PLACES if layout.tiled else STRIP_PLACES))
     planes = wanted if layout.channels == 1 and file.channels > 1 else 1
     needed = layout.across * layout.down * planes
     if len(offsets) < needed or len(counts) < needed:
@@ -105,18 +97,18 @@ def unpack(file: TiffFile, wanted: int) -> Iterator[Piece]:
 
 def _decompressed(file: TiffFile, packed: bytes, height: int, row_bytes: int) -> bytes:
     """`height * row_bytes` bytes."""
-    compression, size = file.number(259, 1), height * row_bytes
+    compression, size = file.number(tiff.COMPRESSION, 1), height * row_bytes
     try:
-        if compression == NONE:
+        if compression == tiff.NONE:
             raw = packed
-        elif compression in (DEFLATE, OLD_DEFLATE):
+        elif compression in (tiff.DEFLATE, tiff.OLD_DEFLATE):
             raw = zlib.decompressobj().decompress(packed, size)
-        elif compression == LZMA:
+        elif compression == tiff.LZMA:
             raw = lzma.LZMADecompressor().decompress(packed, size)
         else:
             raw = _by_libtiff(packed, compression, height, row_bytes)
     except (OSError, SyntaxError, ValueError, EOFError, zlib.error, lzma.LZMAError) as error:
-        kind = COMPRESSIONS[compression]
+        kind = tiff.COMPRESSIONS[compression]
         raise MediaError(f"cannot decode {file.name}: data compressed with {kind}: {error}") from error
     if len(raw) < size:
         raise MediaError(f"cannot decode {file.name}: {len(raw)} of the {size} bytes of a piece")
@@ -136,11 +128,11 @@ def _by_libtiff(packed: bytes, compression: int, height: int, row_bytes: int) ->
 
 def _values(file: TiffFile, raw: bytes, height: int, width: int, channels: int) -> NDArray[Any]:
     """(h, w, c) samples of the machine's byte order."""
-    bits, predictor = file.bits, file.number(317, 1)
+    bits, predictor = file.bits, file.number(tiff.PREDICTOR, 1)
     shape = (height, width, channels)
     if predictor == FLOAT_DIFFERENCES:
         return _float_differences(raw, shape, bits)
-    kind = "f" if file.sample_format == 3 else "i" if file.sample_format == 2 else "u"
+    kind = "f" if file.sample_format == tiff.FLOAT else "i" if file.sample_format == tiff.SIGNED else "u"
     if bits not in (8, 16, 32, 64):
         return _packed(file, raw, shape)
     stored = np.frombuffer(raw, f"{'<' if file.block.order == 'little' else '>'}{kind}{bits // 8}")
@@ -153,7 +145,7 @@ def _values(file: TiffFile, raw: bytes, height: int, width: int, channels: int) 
 
 def _packed(file: TiffFile, raw: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
     """Samples of other widths up to 32 bits, the highest bit first; a row begins with a byte."""
-    if file.sample_format != 1 or file.bits > 32 or file.number(317, 1) != 1:
+    if file.sample_format != tiff.UNSIGNED or file.bits > 32 or file.number(tiff.PREDICTOR, 1) != 1:
         raise MediaError(f"cannot decode {file.name}: TIFF of {file.properties()} is not supported")
     height, width, channels = shape
     ones = np.unpackbits(np.frombuffer(raw, np.uint8).reshape(height, -1), axis=1)

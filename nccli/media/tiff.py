@@ -1,26 +1,22 @@
-"""TIFF files: what they carry, and their samples where Pillow cannot hold or mistakes them.
+"""TIFF files: how their picture is stored, and what surrounds it.
 
 Strips and tiles, interleaved and in planes, 8 to 64 bits, integers and floats, classic and BigTIFF
-are read here; palettes, bits below 8, CMYK and the compressions for photographs and faxes are
-Pillow's. Source: TIFF 6.0; Adobe Photoshop TIFF technical notes 1 and 3.
+are read here (`tiff_samples`), since Pillow cannot hold or mistakes many; palettes, bits below 8, CMYK
+and the compressions for photographs and faxes are Pillow's. Source: TIFF 6.0; Adobe Photoshop TIFF
+technical notes 1 and 3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nccli.errors import MediaError
 from nccli.media.directory import LONG, Block, Directory, Entry, Order, write_directory
 from nccli.media.exif import ORIENTATION, block_of, descriptive
-from nccli.media.picture import Metadata, Pixels
-from nccli.media.strips import COMPRESSIONS, unpack
+from nccli.media.picture import Metadata
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 OFFSETS, CHANNELS, STRIP_ROWS, COUNTS, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA, FORMAT, XMP_TAG, ICC_TAG = 338, 339, 700, 34675
@@ -32,15 +28,20 @@ STRUCTURAL = frozenset((*range(254, 267), *range(273, 300), 301, *range(317, 348
 """Tags of the picture itself, JPEG's among them: all that Pillow gets to see. (330 points to others.)"""
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-UNSPECIFIED, ASSOCIATED = 0, 1
-"""Kinds of extra samples: of no known meaning, and alpha that colours were multiplied with."""
+NONE, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD = 1, 5, 8, 32773, 32946, 34925, 50000
+COMPRESSIONS = {
+    NONE: "none",
+    LZW: "LZW",
+    DEFLATE: "deflate",
+    PACKBITS: "PackBits",
+    OLD_DEFLATE: "deflate",
+    LZMA: "LZMA",
+    ZSTD: "Zstandard",
+}
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 PLANES = 2
 LONG_8 = 16
-MAX_CHANNELS = 16
-CLIPPED = 2.0**-10
-"""Floats may leave 0..1 by this much: the rounding of half precision."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class TiffFile:
     def plain(self) -> bool:
         """Whether its samples are to be read here and not by Pillow."""
         known = self.number(COMPRESSION, 1) in COMPRESSIONS and self.number(PREDICTOR, 1) in (1, 2, 3)
-        whole = self.bits >= 8 and self.number(266, 1) == 1
+        whole = self.bits >= 8 and self.number(FILL_ORDER, 1) == 1
         return known and whole and self.number(PHOTOMETRIC, -1) in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
 
     def properties(self) -> str:
@@ -161,68 +162,3 @@ def _classic(entry: Entry, order: Order) -> Entry:
     values = (entry.value[at : at + 8] for at in range(0, len(entry.value), 8))
     short = b"".join(value[:4] if order == "little" else value[4:] for value in values)
     return Entry(entry.tag, LONG, entry.count, short)
-
-
-def samples(file: TiffFile) -> Pixels:
-    """All samples, (h, w, c) uint8 or uint16 with c 1 to 4, alpha last when c is even.
-
-    Raises:
-        MediaError: the file is damaged, or has a property that is not supported.
-    """
-    if file.sample_format not in (UNSIGNED, SIGNED, FLOAT) or not file.bits:
-        raise MediaError(f"cannot decode {file.name}: TIFF of {file.properties()} is not supported")
-    if not file.colours <= file.channels <= MAX_CHANNELS or (file.sample_format == FLOAT and file.bits < 16):
-        raise MediaError(f"cannot decode {file.name}: TIFF of {file.properties()} is not supported")
-    wanted, associated = _wanted(file)
-    pieces = unpack(file, wanted)
-    out: Pixels = np.empty((file.height, file.width, wanted), np.uint8 if file.bits == 8 else np.uint16)
-    for piece in pieces:
-        scaled = _scaled(file, piece.samples)
-        part = out[piece.rows, piece.columns, piece.channels]
-        part[...] = scaled[: part.shape[0], : part.shape[1], : part.shape[2]]
-    colours = out[..., : file.colours]
-    if file.number(PHOTOMETRIC) == WHITE_IS_ZERO:
-        np.subtract(np.iinfo(out.dtype).max, colours, out=colours)
-    if associated:
-        _divide(colours, out[..., -1])
-    return out
-
-
-def _wanted(file: TiffFile) -> tuple[int, bool]:
-    """Channels to keep, alpha among them, and whether colours were multiplied with it.
-
-    Extra samples of no known meaning are none; one that no tag tells of is alpha.
-    """
-    extra = file.channels - file.colours
-    kinds = file.numbers(EXTRA)
-    if not extra or (kinds and kinds[0] == UNSPECIFIED):
-        return file.colours, False
-    return file.colours + 1, bool(kinds) and kinds[0] == ASSOCIATED
-
-
-def _scaled(file: TiffFile, values: NDArray[Any]) -> Pixels:
-    """Samples as 8 or 16 bits, white at the top."""
-    if file.sample_format == FLOAT:
-        if not (values.min() >= -CLIPPED and values.max() <= 1 + CLIPPED):
-            raise MediaError(f"{file.name} has floating-point values outside 0 .. 1")
-        return np.asarray(np.rint(np.clip(values, 0, 1).astype(np.float64) * 65535), np.uint16)
-    if file.bits in (8, 16) and file.sample_format == UNSIGNED:
-        return np.asarray(values)
-    if file.bits < 16 and file.sample_format == UNSIGNED:
-        peak = 2**file.bits - 1
-        return np.asarray((values.astype(np.uint32) * 65535 + peak // 2) // peak, np.uint16)
-    if file.channels > 1 and file.sample_format == UNSIGNED:
-        return np.asarray(values >> (file.bits - 16), np.uint16)
-    top = 255 if file.bits == 8 else 65535
-    if values.min() < 0 or values.max() > top:
-        raise MediaError(f"{file.name} has values of {file.bits} bits outside 0 .. {top}")
-    return np.asarray(values, np.uint8 if file.bits == 8 else np.uint16)
-
-
-def _divide(colours: Pixels, alpha: Pixels) -> None:
-    """Undo a multiplication with alpha, row by row; what is wholly transparent stays."""
-    top = int(np.iinfo(colours.dtype).max)
-    for row, opacity in zip(colours, alpha, strict=True):
-        a = np.maximum(opacity.astype(np.uint32), 1)[:, None]
-        divided = np.minimum((row.astype(np.uint32) * top + a // 2) // a, top)
-        row[...] = np.where(opacity[:, None] == 0, row, divided)

@@ -86,7 +86,7 @@ def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outc
     header = read_container(data).header
     still.check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("decode", header.height, header.width, header.depth, common.max_memory, job.source)
-    original, remarks = None, ()
+    original, remarks = None, tuple[str, ...]()
     if options.reference:
         reference = files.read_bytes(options.reference)
         compared = still.read_picture(reference, options.reference, common.max_pixels)
