@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nccli.api import decode, decode_array, encode
     from nccli.codec.image import Decoded, Encoded, Report, decode_bytes, encode_picture, encode_pixels
     from nccli.coding.search import Target
-    from nccli.container.framing import read_container
+    from nccli.container.kinds import read_container
     from nccli.errors import FormatError, MediaError, ModelError, NccError, UnsupportedError, UsageError
     from nccli.media.picture import Metadata, Picture
     from nccli.refinement.config import RefineOptions
@@ -46,7 +46,7 @@ _HOMES = {
     "encode": "api",
     "encode_picture": "codec.image",
     "encode_pixels": "codec.image",
-    "read_container": "container.framing",
+    "read_container": "container.kinds",
     "refine": "refinement.refined",
     "refine_file": "refinement.refined",
     "refine_picture": "refinement.refined",

@@ -10,6 +10,7 @@ from nccli.bounds import DEFAULT_MAX_PIXELS
 from nccli.catalogue.entries import DEFAULT_MODEL, own_lambda
 from nccli.codec.image import Decoded, Encoded, decode_bytes, encode_picture
 from nccli.coding.search import Target
+from nccli.container.section_ids import METADATA_NAMES
 from nccli.entropy.rate import DEFAULT_QUALITY, quality_to_lambda
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
@@ -196,8 +197,7 @@ def image_of(picture: Picture) -> Image.Image:
     from nccli.media.save import to_image
 
     image = to_image(picture)
-    metadata = picture.metadata
-    named = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+    named = {name: getattr(picture.metadata, field) for field, name in METADATA_NAMES.values()}
     image.info.update({name: value for name, value in named.items() if value})
     return image
 

@@ -18,9 +18,10 @@ from skimage import data
 from nccli.catalogue.entries import DEFAULT_MODEL, find_for_file
 from nccli.catalogue.load import load_model
 from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target
-from nccli.container.framing import SectionId, read_container
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.grid import Grid
 from nccli.entropy.region import Region
@@ -49,13 +50,13 @@ class Vector:
 
 def y_hat_digest(file: bytes) -> str:
     """The sha256 of a file's decoded latents."""
-    container = read_container(file)
+    container = read_image(file)
     header = container.header
     weights = load_model(find_for_file(header.model_id, header.weights_tag), "cpu")
     setting = stored_setting(container)
     with torch.inference_mode():
         grid = Grid.of(header.height, header.width)
-        y_hat = receive(weights, grid, setting, container.section(SectionId.LATENTS))
+        y_hat = read_payload(weights, grid, setting, container.section(SectionId.LATENTS)).y_hat
     return hashlib.sha256(y_hat.cpu().numpy().astype("<i4").tobytes()).hexdigest()
 
 

@@ -17,18 +17,18 @@ from nccli.codec.packing import Packer
 from nccli.coding.analysis import Analyser
 from nccli.coding.background import reach_background
 from nccli.coding.bits import bits_map
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target, code_to_target, first_setting
 from nccli.coding.sender import Latents, Stream
 from nccli.coding.tiles import Progress, Shape, quiet, reconstruct
-from nccli.container.framing import Container, Kind, SectionId, read_container
-from nccli.container.sections import stored_alpha, stored_metadata
-from nccli.container.sections import stored_setting as stored_setting
+from nccli.container.image_file import ImageContainer, read_image
+from nccli.container.section_ids import SectionId
+from nccli.container.sections import stored_alpha, stored_metadata, stored_setting
 from nccli.entropy.grid import Grid
 from nccli.entropy.rate import rate_to_lambda
 from nccli.entropy.region import Region
 from nccli.entropy.setting import Setting
-from nccli.errors import MediaError, UnsupportedError, UsageError
+from nccli.errors import MediaError, UsageError
 from nccli.media.metrics import ms_ssim, psnr
 from nccli.media.picture import Picture, Pixels, change_depth
 from nccli.networks.weights import ImageWeights
@@ -243,11 +243,9 @@ def report_of(
     )
 
 
-def model_of(container: Container, device: str) -> ImageWeights:
+def model_of(container: ImageContainer, device: str) -> ImageWeights:
     """The weights that a parsed file names."""
     header = container.header
-    if header.kind != Kind.IMAGE:
-        raise UnsupportedError(f"{header.kind.name.lower()} files are not supported by this version")
     return load_model(find_for_file(header.model_id, header.weights_tag), device)
 
 
@@ -274,7 +272,7 @@ def decode_bytes(
         UsageError: the reference has another size.
     """
     watch = Stopwatch()
-    container = read_container(data)
+    container = read_image(data)
     header = container.header
     if header.pixels > max_pixels:
         raise MediaError(f"{header.width}x{header.height} is more than the limit of {max_pixels} pixels")
@@ -288,7 +286,7 @@ def decode_bytes(
     payload = container.section(SectionId.LATENTS)
     alpha, metadata = stored_alpha(container), stored_metadata(container)
     with torch.inference_mode():
-        y_hat = receive(weights, grid, setting, payload)
+        y_hat = read_payload(weights, grid, setting, payload).y_hat
         watch.lap("entropy")
         x_hat = reconstruct(weights, y_hat, setting.field(grid), shape, _share(progress, DECODE_SHARE, 1))
         watch.lap("transform")

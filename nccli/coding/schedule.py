@@ -28,7 +28,6 @@ from nccli.entropy.steps import (
     STEP_Z_CHOICES,
     interpolate_anchors,
 )
-from nccli.errors import FormatError
 from nccli.networks.integer import ACTIVATION_LIMIT
 from nccli.networks.interface import Visit
 from nccli.networks.weights import ImageWeights
@@ -191,36 +190,6 @@ def _group(
     indexes = row.clamp_(0, weights.y_tables.rows - 1).to(torch.uint8)
     sent = indexes.flatten().nonzero()[:, 0]
     return Group(rows, mask, means, log2, steps, indexes, sent)
-
-
-CHECKS_BYTES = 3
-"""In front of the stream: 1 byte of the checksum of z, 2 of that of y."""
-
-
-def pack_latents(hyper_checksum: int, checksum: int, stream: bytes) -> bytes:
-    """Payload of a latents section."""
-    return bytes([hyper_checksum & 0xFF]) + (checksum & 0xFFFF).to_bytes(2, "little") + stream
-
-
-def receive(weights: ImageWeights, grid: Grid, setting: Setting, payload: bytes) -> Tensor:
-    """Decode the payload of a latents section: y_hat (M, h, w), fixed point.
-
-    Raises:
-        FormatError: the payload is not what an encoder with these weights would write.
-    """
-    if len(payload) < CHECKS_BYTES:
-        raise FormatError("latents", found=f"{len(payload)} bytes")
-    coder = SymbolDecoder(payload[CHECKS_BYTES:])
-    receiver = Receiver(weights.y_tables, coder)
-    z_symbols = code_hyper(weights, grid, setting.step_z, receiver)
-    if symbols_checksum(z_symbols) & 0xFF != payload[0]:
-        raise FormatError("checksum of the decoded hyper-latents does not match")
-    features = Features(weights, grid, z_symbols, setting.step_z)
-    walk = code_latents(weights, grid, features, setting, receiver)
-    coder.finish()
-    if walk.checksum & 0xFFFF != int.from_bytes(payload[1:CHECKS_BYTES], "little"):
-        raise FormatError("checksum of the decoded latents does not match")
-    return walk.y_hat
 
 
 class Receiver:

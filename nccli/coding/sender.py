@@ -12,15 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nccli.coding.payload import CHECKS_BYTES, pack_payload
 from nccli.coding.schedule import (
-    CHECKS_BYTES,
     Features,
     Group,
     Walk,
     code_group,
     code_hyper,
     code_latents,
-    pack_latents,
     symbols_checksum,
 )
 from nccli.entropy.coder import IntArray, SymbolCoder, SymbolEncoder, Tables, symbol_bits
@@ -117,7 +116,7 @@ class Encoder:
     def transmit(self, setting: Setting, sender: Sender, coder: SymbolEncoder) -> Stream:
         """`send` by way of a given sender to this coder."""
         result, hyper_checksum = self.walk(setting, sender)
-        return Stream(setting, pack_latents(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
+        return Stream(setting, pack_payload(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
 
     def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, int]:
         """Walk the schedule with a sender; also returns the checksum of z."""

@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from nccli import files
-from nccli.container.framing import read_container
+from nccli.container.image_file import read_image
 from nccli.errors import ExitCode, NccError
 from nccli.masks.request import RoiOptions
 from nccli.program.inputs import limit_threads, read_picture, remarks_on, target_of, trim
@@ -83,7 +83,7 @@ def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outc
     common = options.common
     name = options.format or format_for(job.output)
     data = files.read_bytes(job.source)
-    header = read_container(data).header
+    header = read_image(data).header
     still.check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("decode", header.height, header.width, header.depth, common.max_memory, job.source)
     original, remarks = None, tuple[str, ...]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nccli import files
-from nccli.container.framing import read_container
+from nccli.container.image_file import read_image
 from nccli.entropy.region import Region
 from nccli.errors import ExitCode
 from nccli.media.picture import Picture
@@ -52,7 +52,7 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> tuple[Re
         refined = refine_picture(picture, target, how, options.model, device, measure, region, mask, observer)
         return refined, remarks
     data = files.read_bytes(job.source)
-    header = read_container(data).header
+    header = read_image(data).header
     check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("refine", header.height, header.width, header.depth, common.max_memory, job.source)
     picture = read_picture(options.original, "refine", common)

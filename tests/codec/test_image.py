@@ -12,7 +12,7 @@ from nccli.catalogue.load import load_model
 from nccli.codec.image import choose_device, decode_bytes, encode_pixels
 from nccli.coding.search import Target
 from nccli.coding.sender import price, send
-from nccli.container.framing import Kind, read_container, write_container
+from nccli.container.image_file import read_image, write_image
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
 from nccli.entropy.steps import LATENT_BITS
 from nccli.errors import UnsupportedError, UsageError
@@ -130,15 +130,13 @@ def test_noise_comes_back(weights: ImageWeights) -> None:
     [
         ({"weights_tag": b"\xba\xd0\xba\xd0"}, "bad0bad0"),
         ({"model_id": 65535}, "model 65535"),
-        ({"kind": Kind.VIDEO}, "video"),
-        ({"kind": Kind.STEREO}, "stereo"),
     ],
 )
 def test_files_this_program_cannot_read_are_refused_by_name(
     small_sample: Sample, change: dict[str, object], named: str
 ) -> None:
-    read = read_container(small_sample.data)
-    data = write_container(replace(read.header, **change), list(read.sections))
+    read = read_image(small_sample.data)
+    data = write_image(replace(read.header, **change), list(read.sections))
     with pytest.raises(UnsupportedError, match=named):
         decode_bytes(data, device="cpu")
 
@@ -166,18 +164,20 @@ def test_missing_device_is_named() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("lmbda", [0.0005, 0.01, 0.15])
 def test_cuda_and_cpu_agree_on_every_symbol(astronaut: Pixels, lmbda: float) -> None:
-    from nccli.coding.schedule import receive
+    from nccli.coding.payload import read_payload
     from nccli.entropy.grid import Grid
 
     entry = find("s")
     data = encode_pixels(astronaut, Target(lmbda=lmbda), device="cuda", measure=False).data
     for source in (data, encode(astronaut, lmbda)):
-        header = read_container(source).header
+        header = read_image(source).header
         setting = setting_of(load_model(entry, "cpu"), lmbda)
         assert (setting.rate, setting.step_z) == (header.rate, header.step_z)
         with torch.inference_mode():
             latents = [
-                receive(load_model(entry, device), Grid.of(512, 512), setting, latents_payload(source)).cpu()
+                read_payload(
+                    load_model(entry, device), Grid.of(512, 512), setting, latents_payload(source)
+                ).y_hat.cpu()
                 for device in ("cpu", "cuda")
             ]
         assert torch.equal(*latents)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from nccli.catalogue.entries import models_folder
 from nccli.codec.image import encode_picture
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, send
-from nccli.container.framing import Header, Kind, Section, SectionId, read_container, write_container
+from nccli.container.framing import Section
+from nccli.container.image_file import ImageHeader, read_image, write_image
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.coder import SymbolDecoder, SymbolEncoder, Tables
 from nccli.entropy.grid import Grid
@@ -53,12 +55,12 @@ SMALL_WORDS = [
 
 
 def decoded_by_nccli(weights: ImageWeights, data: bytes) -> NDArray[np.int32]:
-    container = read_container(data)
+    container = read_image(data)
     header = container.header
     setting = stored_setting(container)
     grid = Grid.of(header.height, header.width)
     with torch.inference_mode():
-        return receive(weights, grid, setting, container.section(SectionId.LATENTS)).numpy()
+        return read_payload(weights, grid, setting, container.section(SectionId.LATENTS)).y_hat.numpy()
 
 
 def agree(weights: ImageWeights, data: bytes) -> bool:
@@ -108,8 +110,8 @@ def test_the_reference_decoder_agrees_at_the_limits(
     z = torch.randn(weights.config.hyper_channels, *grid.hyper, generator=generator) ** 5 * scale
     with torch.inference_mode():
         stream = send(weights, Latents(grid, y, z), Setting(rate, step_y, step_z))
-    header = Header(Kind.IMAGE, weights.entry.id, weights.entry.tag, 107, 75, rate, step_y, step_z)
-    data = write_container(header, [Section(SectionId.LATENTS, stream.payload)])
+    header = ImageHeader(weights.entry.id, weights.entry.tag, 107, 75, rate, step_y, step_z)
+    data = write_image(header, [Section(SectionId.LATENTS, stream.payload)])
     assert np.array_equal(reference.decode_y_hat(data, models_folder()), stream.y_hat.numpy())
     assert agree(weights, data)
 
@@ -136,7 +138,7 @@ def test_the_reference_decoder_agrees_on_regions(
 
 def test_damage_is_noticed_by_both(weights: ImageWeights, astronaut: Pixels) -> None:
     data = encode(np.ascontiguousarray(astronaut[:33, :47]), 0.01)
-    start = data.index(read_container(data).section(SectionId.LATENTS))
+    start = data.index(read_image(data).section(SectionId.LATENTS))
     for place in range(start, len(data) - 4, 7):
         damaged = bytearray(data)
         damaged[place] ^= 0x20

@@ -16,7 +16,8 @@ from nccli.coding.analysis import Analyser
 from nccli.coding.bits import bits_map
 from nccli.coding.search import Target
 from nccli.coding.sender import price
-from nccli.container.framing import SectionId, read_container
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.grid import Grid
 from nccli.entropy.region import Region
@@ -47,7 +48,7 @@ def test_decoders_find_the_encoders_region(photo: Pixels, face: Region) -> None:
     decoded = decode_bytes(encoded.data, "cpu", photo)
     assert decoded.report.roi == encoded.report.roi
     assert decoded.report.psnr == encoded.report.psnr
-    again = stored_setting(read_container(encoded.data)).region
+    again = stored_setting(read_image(encoded.data)).region
     assert again is not None
     assert np.array_equal(again.levels, face.levels)
 
@@ -84,7 +85,7 @@ def test_no_mask_no_report(photo: Pixels) -> None:
 def test_bits_of_all_positions_are_the_file(weights: ImageWeights, odd: Pixels) -> None:
     region = boxed(odd, "20,20,30,30")
     encoded = encode_picture(Picture(odd), LAMBDA, device="cpu", region=region)
-    container = read_container(encoded.data)
+    container = read_image(encoded.data)
     setting = stored_setting(container)
     payload = container.section(SectionId.LATENTS)
     bits = bits_map(weights, Grid.of(*odd.shape[:2]), setting, payload)
@@ -124,7 +125,7 @@ def test_a_background_out_of_reach(photo: Pixels, face: Region) -> None:
     with pytest.raises(UsageError, match="the background reaches only"):
         encode_picture(Picture(photo), LAMBDA, device="cpu", region=face, background=60)
     low = encode_picture(Picture(photo), LAMBDA, device="cpu", region=face, background=1)
-    region = stored_setting(read_container(low.data)).region
+    region = stored_setting(read_image(low.data)).region
     assert region is not None
     assert region.drop == 1024
 
@@ -154,7 +155,7 @@ def test_sixteen_bits_and_gray(photo: Pixels, face: Region) -> None:
 
 def test_maps(photo: Pixels, face: Region) -> None:
     data = encode_picture(Picture(photo), LAMBDA, device="cpu", region=face).data
-    container = read_container(data)
+    container = read_image(data)
     mask = np.asarray(Image.open(io.BytesIO(roi_map(container))))
     assert mask.shape == photo.shape[:2]
     assert np.array_equal(mask[::16, ::16], face.importance(12, 16))
@@ -170,6 +171,6 @@ def test_maps(photo: Pixels, face: Region) -> None:
 
 
 def test_a_map_without_a_mask_is_white(photo: Pixels) -> None:
-    container = read_container(encode_picture(Picture(photo), LAMBDA, device="cpu").data)
+    container = read_image(encode_picture(Picture(photo), LAMBDA, device="cpu").data)
     assert np.asarray(Image.open(io.BytesIO(roi_map(container)))).min() == 255
     assert describe(container) == {}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from nccli.coding.payload import CHECKS_BYTES, pack_payload, read_payload
 from nccli.coding.schedule import (
-    CHECKS_BYTES,
     LATENT_LIMIT,
     Features,
     Group,
@@ -16,8 +16,6 @@ from nccli.coding.schedule import (
     code_hyper,
     code_latents,
     dequantise,
-    pack_latents,
-    receive,
     symbols_checksum,
 )
 from nccli.coding.sender import CostCounter, Latents, Sender, send
@@ -118,14 +116,18 @@ def test_decoder_gets_the_encoders_latents(
 ) -> None:
     latents = photo_sample.latents
     stream = send(weights, latents, setting_of(weights, lmbda, step_y))
-    assert torch.equal(receive(weights, latents.grid, stream.setting, stream.payload), stream.y_hat)
+    assert torch.equal(
+        read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat, stream.y_hat
+    )
 
 
 @pytest.mark.parametrize("step_z", range(7))
 def test_every_step_of_z_decodes(weights: ImageWeights, small_sample: Sample, step_z: int) -> None:
     latents = small_sample.latents
     stream = send(weights, latents, replace(setting_of(weights, 0.01), step_z=step_z))
-    assert torch.equal(receive(weights, latents.grid, stream.setting, stream.payload), stream.y_hat)
+    assert torch.equal(
+        read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat, stream.y_hat
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_odd_sizes_come_back(weights: ImageWeights, coffee: Pixels, size: tuple[
     stream = send(weights, latents, setting_of(weights, 0.02))
     grid = Grid.of(*size)
     assert tuple(stream.y_hat.shape) == (weights.config.M, grid.height, grid.width)
-    assert torch.equal(receive(weights, grid, stream.setting, stream.payload), stream.y_hat)
+    assert torch.equal(read_payload(weights, grid, stream.setting, stream.payload).y_hat, stream.y_hat)
 
 
 def test_latents_far_outside_the_density_come_back(weights: ImageWeights, small_sample: Sample) -> None:
@@ -148,7 +150,9 @@ def test_latents_far_outside_the_density_come_back(weights: ImageWeights, small_
     z[::5] = -3e4
     z[1] = 1e12
     stream = send(weights, replace(latents, y=y, z=z), setting_of(weights, 0.01))
-    assert torch.equal(receive(weights, latents.grid, stream.setting, stream.payload), stream.y_hat)
+    assert torch.equal(
+        read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat, stream.y_hat
+    )
     assert int(stream.y_hat.abs().max()) <= LATENT_LIMIT
 
 
@@ -176,10 +180,10 @@ def test_one_wrong_symbol_is_an_error(weights: ImageWeights, photo_sample: Sampl
         z_symbols = code_hyper(weights, latents.grid, setting.step_z, sender)
         features = Features(weights, latents.grid, z_symbols, setting.step_z)
         walk = code_latents(weights, latents.grid, features, setting, sender)
-        payloads.append(pack_latents(symbols_checksum(z_symbols), walk.checksum, coder.encoder.finish()))
+        payloads.append(pack_payload(symbols_checksum(z_symbols), walk.checksum, coder.encoder.finish()))
     assert payloads[1] == photo_sample.stream.payload
     with pytest.raises(FormatError):
-        receive(weights, latents.grid, setting, payloads[0])
+        read_payload(weights, latents.grid, setting, payloads[0])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_decoding_with_another_setting_is_an_error(
 ) -> None:
     stream = photo_sample.stream
     with pytest.raises(FormatError):
-        receive(weights, photo_sample.latents.grid, replace(stream.setting, **change), stream.payload)
+        read_payload(weights, photo_sample.latents.grid, replace(stream.setting, **change), stream.payload)
 
 
 def test_decoding_with_another_step_of_z_is_an_error(weights: ImageWeights, photo_sample: Sample) -> None:
@@ -204,7 +208,7 @@ def test_decoding_with_another_step_of_z_is_an_error(weights: ImageWeights, phot
     for step_z in set(range(len(STEP_Z_CHOICES))) - {stream.setting.step_z}:
         other = replace(stream.setting, step_z=step_z)
         with pytest.raises(FormatError):
-            receive(weights, photo_sample.latents.grid, other, stream.payload)
+            read_payload(weights, photo_sample.latents.grid, other, stream.payload)
 
 
 @pytest.mark.parametrize("change", [(1, 0), (0, 1), (-1, 0), (4, 4)])
@@ -214,21 +218,23 @@ def test_decoding_at_another_size_is_an_error(
     grid = photo_sample.latents.grid
     other = Grid(grid.height + change[0], grid.width + change[1])
     with pytest.raises(FormatError):
-        receive(weights, other, photo_sample.stream.setting, photo_sample.stream.payload)
+        read_payload(weights, other, photo_sample.stream.setting, photo_sample.stream.payload)
 
 
 @pytest.mark.parametrize("length", [0, 1, CHECKS_BYTES - 1, CHECKS_BYTES, 10])
 def test_short_payloads_are_an_error(weights: ImageWeights, photo_sample: Sample, length: int) -> None:
     stream = photo_sample.stream
     with pytest.raises(FormatError):
-        receive(weights, photo_sample.latents.grid, stream.setting, stream.payload[:length])
+        read_payload(weights, photo_sample.latents.grid, stream.setting, stream.payload[:length])
 
 
 def test_data_after_the_last_symbol_is_an_error(weights: ImageWeights, photo_sample: Sample) -> None:
     stream, grid = photo_sample.stream, photo_sample.latents.grid
-    assert torch.equal(receive(weights, grid, stream.setting, stream.payload + bytes(9)), stream.y_hat)
+    assert torch.equal(
+        read_payload(weights, grid, stream.setting, stream.payload + bytes(9)).y_hat, stream.y_hat
+    )
     with pytest.raises(FormatError, match="after the last symbol"):
-        receive(weights, grid, stream.setting, stream.payload + b"some more bytes")
+        read_payload(weights, grid, stream.setting, stream.payload + b"some more bytes")
 
 
 def test_wrong_checks_are_an_error(weights: ImageWeights, small_sample: Sample) -> None:
@@ -237,7 +243,7 @@ def test_wrong_checks_are_an_error(weights: ImageWeights, small_sample: Sample) 
         payload = bytearray(stream.payload)
         payload[place] ^= 1
         with pytest.raises(FormatError, match="checksum"):
-            receive(weights, small_sample.latents.grid, stream.setting, bytes(payload))
+            read_payload(weights, small_sample.latents.grid, stream.setting, bytes(payload))
 
 
 def test_steps_follow_the_anchors_and_step_y(weights: ImageWeights, small_sample: Sample) -> None:

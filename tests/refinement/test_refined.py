@@ -17,7 +17,7 @@ from PIL import Image
 
 import nccli
 from nccli.api import make_target
-from nccli.container.framing import read_container
+from nccli.container.image_file import read_image
 from nccli.entropy.rate import lambda_to_rate
 from nccli.errors import UsageError
 from nccli.masks.mask import Choice, select
@@ -128,7 +128,7 @@ def test_steps_follow_another_lambda(crop: Pixels, factor: float) -> None:
 def test_another_rate_point_is_kept_where_it_is_better(crop: Pixels) -> None:
     refined = refine(crop, replace(QUICK, steps=60, base_lambda=0.01), lmbda=0.04)
     assert refined.improved
-    assert read_container(refined.data).header.rate == lambda_to_rate(0.01)
+    assert read_image(refined.data).header.rate == lambda_to_rate(0.01)
 
 
 @pytest.mark.parametrize("method", [m for m in Method if m != Method.SSL])
@@ -148,7 +148,7 @@ def test_stored_latents_are_a_start(crop: Pixels) -> None:
     refined = nccli.refine(crop, file=plain, options=replace(QUICK, steps=60), device="cpu")
     assert refined.improved
     assert loss(refined.data, crop, 0.01) < loss(plain, crop, 0.01)
-    before, after = read_container(plain), read_container(refined.data)
+    before, after = read_image(plain), read_image(refined.data)
     assert after.header.rate == before.header.rate
     assert [s.id for s in after.sections] == [s.id for s in before.sections]
 

@@ -20,7 +20,9 @@ from nccli.coding.analysis import Analyser
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, Stream, default_step_z, send
 from nccli.coding.tiles import Shape, reconstruct
-from nccli.container.framing import CRC_BYTES, SectionId, read_container
+from nccli.container.framing import CRC_BYTES
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.setting import Setting
 from nccli.networks.weights import ImageWeights
@@ -85,7 +87,7 @@ def encode(pixels: Pixels, lmbda: float) -> bytes:
 
 
 def latents_payload(data: bytes) -> bytes:
-    return read_container(data).section(SectionId.LATENTS)
+    return read_image(data).section(SectionId.LATENTS)
 
 
 def with_crc(body: bytes) -> bytes:

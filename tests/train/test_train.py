@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nccli.catalogue import entries
 from nccli.catalogue.load import load_file
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.sender import send
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.entropy.rate import NUM_ANCHORS
@@ -391,7 +391,7 @@ def test_exported_weights_code_pictures(
     with torch.inference_mode():
         latents = analysed(weights, pixels, lmbda)
         stream = send(weights, latents, setting_of(weights, lmbda))
-        y_hat = receive(weights, latents.grid, stream.setting, stream.payload)
+        y_hat = read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat
         x_hat = reconstruct(weights, y_hat, stream.setting.field(latents.grid), Shape(*pixels.shape[:2]))
     assert torch.equal(y_hat, stream.y_hat)
     assert psnr(pixels, x_hat) > (24 if lmbda < 0.01 else 30)

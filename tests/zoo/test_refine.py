@@ -10,7 +10,7 @@ import torch
 
 import nccli
 from nccli.codec.image import decode_bytes
-from nccli.coding.schedule import CHECKS_BYTES
+from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.sender import FLUSH_BYTES, price
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.setting import Setting

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
-from nccli.coding.schedule import receive
+from nccli.coding.payload import read_payload
 from nccli.coding.search import Target
 from nccli.coding.sender import Encoder, Sender, send
 from nccli.entropy.coder import SymbolEncoder
@@ -70,7 +70,7 @@ def test_a_region_is_better_than_the_rest(face: Pixels, tmp_path: Path) -> None:
     setting = natural(small, Region(levels, 1, 0, 0, 4 * 64))
     latents = analysed(small.weights, face)
     stream = send(small.weights, latents, setting)
-    assert torch.equal(receive(small.weights, latents.grid, setting, stream.payload), stream.y_hat)
+    assert torch.equal(read_payload(small.weights, latents.grid, setting, stream.payload).y_hat, stream.y_hat)
     error = (stream.y_hat / UNIT - latents.y).abs().mean(0)
     inside = torch.from_numpy(levels.astype(bool))
     assert float(error[~inside].mean()) > 1.5 * float(error[inside].mean())

@@ -17,11 +17,13 @@ from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
 from nccli.codec.image import decode_bytes, encode_pixels
 from nccli.coding import tiles
-from nccli.coding.schedule import Group, code_group, receive
+from nccli.coding.payload import read_payload
+from nccli.coding.schedule import Group, code_group
 from nccli.coding.search import Target
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender, Stream, send
 from nccli.coding.tiles import Shape, reconstruct
-from nccli.container.framing import SectionId, read_container
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy import grid
 from nccli.entropy.grid import Grid
@@ -193,7 +195,7 @@ def test_round_trip_is_exact_whatever_the_threads(small: Small, face: Pixels) ->
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
         streams.append(send(small.weights, latents, natural(small, 10, 4)))
-        y_hat = receive(small.weights, latents.grid, natural(small, 10, 4), streams[0].payload)
+        y_hat = read_payload(small.weights, latents.grid, natural(small, 10, 4), streams[0].payload).y_hat
         assert torch.equal(y_hat, streams[0].y_hat)
     assert {stream.payload for stream in streams} == {streams[0].payload}
 
@@ -205,7 +207,9 @@ def test_bands_change_the_order_alone(small: Small, face: Pixels, monkeypatch: p
     assert len(latents.grid.bands()) == 2
     banded = send(small.weights, latents, natural(small))
     assert torch.equal(banded.y_hat, whole.y_hat)
-    assert torch.equal(receive(small.weights, latents.grid, natural(small), banded.payload), whole.y_hat)
+    assert torch.equal(
+        read_payload(small.weights, latents.grid, natural(small), banded.payload).y_hat, whole.y_hat
+    )
 
 
 def test_tiles_join_without_seams(small: Small, chelsea: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +236,7 @@ def test_files_of_any_size(installed: Small, chelsea: Pixels, size: tuple[int, i
     assert decoded.pixels.shape == pixels.shape
     assert decoded.report.psnr == encoded.report.psnr
     assert decoded.report.model == installed.model.name
-    assert read_container(encoded.data).header.model_id == installed.model.id
+    assert read_image(encoded.data).header.model_id == installed.model.id
 
 
 @pytest.mark.parametrize("size", [(64, 64), (90, 17)])
@@ -240,13 +244,13 @@ def test_the_second_decoder_agrees(installed: Small, chelsea: Pixels, size: tupl
     """Written from the format's description, in integers alone."""
     pixels = chelsea[: size[0], : size[1]]
     data = encode_pixels(pixels, Target(lmbda=0.02), installed.model.name, "cpu", measure=False).data
-    container = read_container(data)
-    y_hat = receive(
+    container = read_image(data)
+    y_hat = read_payload(
         load_model(find(installed.model.name), "cpu"),
         Grid.of(*size),
         stored_setting(container),
         container.section(SectionId.LATENTS),
-    )
+    ).y_hat
     theirs = reference_zoo.decode_y_hat(data, Path(find(installed.model.name).file))
     assert np.array_equal(y_hat.numpy(), theirs)
 
@@ -257,12 +261,12 @@ def test_damaged_payloads_are_refused(small: Small, face: Pixels) -> None:
     generator = np.random.default_rng(1)
     for cut in (0, 2, 3, 7, len(payload) // 2, len(payload) - 4):
         with pytest.raises(FormatError):
-            receive(small.weights, latents.grid, natural(small), payload[:cut])
+            read_payload(small.weights, latents.grid, natural(small), payload[:cut])
     for _ in range(8):
         damaged = bytearray(payload)
         damaged[generator.integers(len(payload))] ^= 1 << generator.integers(8)
         with pytest.raises(FormatError):
-            receive(small.weights, latents.grid, natural(small), bytes(damaged))
+            read_payload(small.weights, latents.grid, natural(small), bytes(damaged))
 
 
 def test_files_for_weights_that_are_not_here(installed: Small, face: Pixels) -> None:
