@@ -5,6 +5,7 @@ The heavy modules are imported inside, so that planning a batch costs nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nccli import files
@@ -36,9 +37,14 @@ def read_picture(source: str, operation: str, common: Common) -> Picture:
     return picture
 
 
+def remarks_on(picture: Picture, source: str) -> tuple[str, ...]:
+    """What was wrong with the file of a picture."""
+    return tuple(f"{source}: {remark}" for remark in picture.remarks)
+
+
 def trim(picture: Picture, common: Common) -> Picture:
     """The picture without what the user does not want."""
-    from nccli.media.picture import Metadata, Picture
+    from nccli.media.picture import Metadata
 
     alpha = picture.alpha if common.keep_alpha else None
-    return Picture(picture.pixels, alpha, picture.metadata if common.keep_metadata else Metadata())
+    return replace(picture, alpha=alpha, metadata=picture.metadata if common.keep_metadata else Metadata())

@@ -6,7 +6,7 @@ from nccli import files
 from nccli.container.image_file import read_image
 from nccli.errors import ExitCode
 from nccli.media.still import check_size
-from nccli.program.inputs import limit_threads, read_picture
+from nccli.program.inputs import limit_threads, read_picture, remarks_on
 from nccli.program.job import Job, Listener, Outcome
 from nccli.program.memory import check_memory
 from nccli.program.options import EncodeOptions
@@ -40,7 +40,8 @@ def _refine(job: Job, options: EncodeOptions, observer: Observer) -> tuple[Refin
     if options.original is None:
         picture = read_picture(job.source, "refine", common)
         found = find_region(picture, options, job.source)
-        return refine_picture(picture, found.encoding, found.importance(gain), observer), found.remarks
+        refined = refine_picture(picture, found.encoding, found.importance(gain), observer)
+        return refined, (*remarks_on(picture, job.source), *found.remarks)
     data = files.read_bytes(job.source)
     header = read_image(data).header
     check_size(header.width, header.height, job.source, common.max_pixels)
@@ -48,7 +49,7 @@ def _refine(job: Job, options: EncodeOptions, observer: Observer) -> tuple[Refin
     picture = read_picture(options.original, "refine", common)
     found = find_region(picture, options, job.source)
     refined = refine_file(data, picture, options.encoding, found.importance(gain), observer)
-    return refined, found.remarks
+    return refined, (*remarks_on(picture, options.original), *found.remarks)
 
 
 def _refuse_overwrites(options: EncodeOptions) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.media.formats import PICTURE_SUFFIXES, READ_FORMATS
 
 MOST_SHRUNK = 2.0
 """Sides of a tile over sides of what is made of it, at most."""
@@ -43,7 +43,7 @@ def _blobs(path: Path) -> Iterator[bytes]:
 def _tiles(blob: bytes, size: int) -> list[NDArray[np.uint8]]:
     """Non-overlapping (3, size, size) tiles of one encoded image; none if it is too small or broken."""
     try:
-        with Image.open(io.BytesIO(blob)) as image:
+        with Image.open(io.BytesIO(blob), formats=READ_FORMATS) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError):
         return []
