@@ -194,7 +194,7 @@ def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_P
 
 def image_of(picture: Picture) -> Image.Image:
     """A picture as a PIL image with its metadata in `info`."""
-    from nccli.media.still import to_image
+    from nccli.media.save import to_image
 
     image = to_image(picture)
     named = {name: getattr(picture.metadata, field) for field, name in METADATA_NAMES.values()}

@@ -49,7 +49,7 @@ class NccImageFile(ImageFile.ImageFile):
         """Decode, once."""
         if self._im is None or self._data:
             from nccli.codec.image import decode_bytes
-            from nccli.media.still import to_image
+            from nccli.media.save import to_image
 
             try:
                 picture = decode_bytes(self._data, max_pixels=self.width * self.height).picture

@@ -5,6 +5,7 @@ The heavy modules are imported inside, so that planning a batch costs nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nccli import files
@@ -37,6 +38,11 @@ def read_picture(source: str, operation: str, common: Common) -> Picture:
     return picture
 
 
+def remarks_on(picture: Picture, source: str) -> tuple[str, ...]:
+    """What was wrong with the file of a picture."""
+    return tuple(f"{source}: {remark}" for remark in picture.remarks)
+
+
 def target_of(rate: Rate, picture: Picture, model: str) -> Target:
     """What a user's rate option, or none, means for a picture and a model."""
     from nccli.api import make_target
@@ -47,7 +53,7 @@ def target_of(rate: Rate, picture: Picture, model: str) -> Target:
 
 def trim(picture: Picture, common: Common) -> Picture:
     """The picture without what the user does not want."""
-    from nccli.media.picture import Metadata, Picture
+    from nccli.media.picture import Metadata
 
     alpha = picture.alpha if common.keep_alpha else None
-    return Picture(picture.pixels, alpha, picture.metadata if common.keep_metadata else Metadata())
+    return replace(picture, alpha=alpha, metadata=picture.metadata if common.keep_metadata else Metadata())

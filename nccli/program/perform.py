@@ -12,7 +12,7 @@ from nccli import files
 from nccli.container.image_file import read_image
 from nccli.errors import ExitCode, NccError
 from nccli.masks.request import RoiOptions
-from nccli.program.inputs import limit_threads, read_picture, target_of, trim
+from nccli.program.inputs import limit_threads, read_picture, remarks_on, target_of, trim
 from nccli.program.job import Job, Listener, Outcome
 from nccli.program.memory import check_memory
 from nccli.program.options import Common, DecodeOptions, EncodeOptions, JobOptions, RefineJobOptions
@@ -73,28 +73,30 @@ def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outc
         background=options.roi.roi_background,
     )
     files.write_bytes(job.output, encoded.data, common.force)
-    return Outcome(job, encoded.report, remarks)
+    return Outcome(job, encoded.report, (*remarks_on(picture, job.source), *remarks))
 
 
 def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outcome:
-    from nccli.media import still
+    from nccli.media import save, still
+    from nccli.media.formats import format_for
 
     common = options.common
-    name = options.format or still.format_for(job.output)
+    name = options.format or format_for(job.output)
     data = files.read_bytes(job.source)
     header = read_image(data).header
     still.check_size(header.width, header.height, job.source, common.max_pixels)
     check_memory("decode", header.height, header.width, header.depth, common.max_memory, job.source)
-    original = None
+    original, remarks = None, tuple[str, ...]()
     if options.reference:
         reference = files.read_bytes(options.reference)
-        original = still.read_picture(reference, options.reference, common.max_pixels).pixels
+        compared = still.read_picture(reference, options.reference, common.max_pixels)
+        original, remarks = compared.pixels, remarks_on(compared, options.reference)
     from nccli.codec.image import decode_bytes
     from nccli.coding.tiles import quiet
 
     limit_threads(common.threads)
     decoded = decode_bytes(data, common.device, original, common.max_pixels, progress or quiet)
     picture = trim(decoded.picture, common)
-    files.write_bytes(job.output, still.write_picture(picture, name), common.force)
-    lost = tuple(f"{job.output}: {name} cannot hold {what}" for what in still.lost(picture, name))
-    return Outcome(job, decoded.report, lost)
+    files.write_bytes(job.output, save.write_picture(picture, name), common.force)
+    lost = tuple(f"{job.output}: {name} cannot hold {what}" for what in save.lost(picture, name))
+    return Outcome(job, decoded.report, (*remarks, *lost))

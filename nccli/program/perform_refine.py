@@ -10,7 +10,7 @@ from nccli.entropy.region import Region
 from nccli.errors import ExitCode
 from nccli.media.picture import Picture
 from nccli.media.still import check_size
-from nccli.program.inputs import limit_threads, read_picture, target_of
+from nccli.program.inputs import limit_threads, read_picture, remarks_on, target_of
 from nccli.program.job import Job, Listener, Outcome
 from nccli.program.memory import check_memory
 from nccli.program.options import RefineJobOptions
@@ -47,6 +47,7 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> tuple[Re
     if options.original is None:
         picture = read_picture(job.source, "refine", common)
         region, mask, remarks = _chosen(job, options, picture)
+        remarks = (*remarks_on(picture, job.source), *remarks)
         target = target_of(rate, picture, options.model)
         refined = refine_picture(picture, target, how, options.model, device, measure, region, mask, observer)
         return refined, remarks
@@ -57,6 +58,7 @@ def _refine(job: Job, options: RefineJobOptions, observer: Observer) -> tuple[Re
     picture = read_picture(options.original, "refine", common)
     wanted = target_of(rate, picture, options.model) if rate.given else None
     _, mask, remarks = _chosen(job, options, picture)
+    remarks = (*remarks_on(picture, options.original), *remarks)
     return refine_file(data, picture, wanted, how, device, measure, mask, observer), remarks
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from nccli.media.formats import READ_FORMATS
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 
 
@@ -44,7 +46,7 @@ def _blobs(path: Path) -> Iterator[bytes]:
 def _tiles(blob: bytes, size: int) -> list[NDArray[np.uint8]]:
     """Non-overlapping (3, size, size) tiles of one encoded image; none if it is too small or broken."""
     try:
-        with Image.open(io.BytesIO(blob)) as image:
+        with Image.open(io.BytesIO(blob), formats=READ_FORMATS) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError):
         return []
