@@ -122,8 +122,10 @@ def test_only_the_command_to_fetch_downloads() -> None:
     [
         "bounds",
         "catalogue.entries",
+        "container.chunks",
         "container.framing",
         "container.image_file",
+        "container.index",
         "container.kinds",
         "container.setting_fields",
         "entropy.grid",
