@@ -8,17 +8,18 @@ Importing this costs no more than Pillow itself; networks are loaded with the fi
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from nccli.container.framing import MAGIC, Container, Kind, SectionId, read_container
+from nccli.codec.encoding import Rate
+from nccli.container.framing import MAGIC
+from nccli.container.image_file import ImageContainer, read_image
+from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.errors import NccError
 
-INFO_SECTIONS = {"icc_profile": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
-"""Metadata under the names that Pillow gives it."""
-
-SAVE_OPTIONS = ("lmbda", "quality", "bpp", "size", "psnr", "model", "device")
+SAVE_OPTIONS = (*(field.name for field in fields(Rate)), "model", "device")
 
 
 class NccImageFile(ImageFile.ImageFile):
@@ -34,15 +35,12 @@ class NccImageFile(ImageFile.ImageFile):
             raise SyntaxError("no file")
         data = self.fp.read()
         try:
-            container = read_container(data)
+            container = read_image(data)
         except NccError as error:
             raise SyntaxError(str(error)) from error
-        header = container.header
-        if header.kind != Kind.IMAGE:
-            raise SyntaxError(f"{header.kind.name.lower()} files are not pictures")
-        self._size = header.width, header.height
+        self._size = container.header.width, container.header.height
         self._mode = _mode(container)
-        for name, number in INFO_SECTIONS.items():
+        for number, (_, name) in METADATA_NAMES.items():
             payload = container.find(number)
             if payload:
                 self.info[name] = payload
@@ -53,7 +51,7 @@ class NccImageFile(ImageFile.ImageFile):
         """Decode, once."""
         if self._im is None or self._data:
             from nccli.codec.image import decode_bytes
-            from nccli.media.still import to_image
+            from nccli.media.save import to_image
 
             try:
                 picture = decode_bytes(self._data, max_pixels=self.width * self.height).picture
@@ -67,7 +65,7 @@ class NccImageFile(ImageFile.ImageFile):
         return super().load()
 
 
-def _mode(container: Container) -> str:
+def _mode(container: ImageContainer) -> str:
     header, alpha = container.header, container.find(SectionId.ALPHA) is not None
     if header.gray and header.depth == 16 and not alpha:
         return "I;16"

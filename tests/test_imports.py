@@ -19,7 +19,6 @@ ALLOWED = {
     "click": COMMANDS,
     "rich": {*COMMANDS, "program/report.py"},
     "constriction": {"entropy/coder.py"},
-    "struct": {"container/framing.py"},
     "onnxruntime": {"masks/external.py"},
     "torchvision": {"masks/vision.py"},
     "ray": {"engine/cluster.py"},
@@ -123,7 +122,12 @@ def test_only_the_command_to_fetch_downloads() -> None:
     [
         "bounds",
         "catalogue.entries",
+        "container.chunks",
         "container.framing",
+        "container.image_file",
+        "container.index",
+        "container.kinds",
+        "container.setting_fields",
         "entropy.grid",
         "entropy.rate",
         "errors",
@@ -191,6 +195,32 @@ def test_coding_does_not_load_the_oracle() -> None:
     assert not found & {"compressai", "torchvision", "scipy", "skimage"}
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "coding.background",
+        "coding.bits",
+        "coding.condition",
+        "coding.payload",
+        "coding.schedule",
+        "coding.search",
+        "coding.sender",
+        "coding.targets",
+        "entropy.coder",
+        "entropy.region",
+        "entropy.setting",
+        "entropy.steps",
+        "entropy.tables",
+        "networks.entropy_model",
+        "networks.image_parameters",
+        "networks.integer",
+        "zoo.zoo_parameters",
+    ],
+)
+def test_what_decides_a_probability_needs_no_torch(module: str) -> None:
+    assert "torch" not in loaded(f"nccli.{module}")
+
+
 def test_training_needs_neither_coder_nor_oracle() -> None:
     found = loaded("nccli.train.loop", "nccli.train.data", "nccli.train.klt")
     assert "torch" in found
@@ -205,7 +235,7 @@ def test_coding_does_not_know_refinement() -> None:
 
 
 def test_refinement_options_load_nothing_heavy() -> None:
-    assert not loaded("nccli.refinement.config", "nccli.refinement.trace") & set(LIGHT)
+    assert not loaded("nccli.codec.refining", "nccli.refinement.trace") & set(LIGHT)
 
 
 def test_masks_load_no_networks_before_they_are_used() -> None:

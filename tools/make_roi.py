@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 import nccli
-from nccli.container.framing import read_container
+from nccli.container.image_file import read_image
 from nccli.masks.make import make_mask
 from nccli.masks.mask import mask_of_boxes
 from nccli.media.picture import Picture
@@ -47,7 +47,7 @@ def at_work(pixels: Image8) -> str:
     mask = mask_of_boxes(box, *pixels.shape[:2])
     plain = nccli.encode(pixels, size=SIZE)
     coded = nccli.encode(pixels, size=SIZE, roi=mask, measure=True)
-    bits = shown(draw_bits(read_container(coded.data)).png)
+    bits = shown(draw_bits(read_image(coded.data)).png)
     pictures = (shown(png_of(mask)), nccli.decode_array(plain.data), nccli.decode_array(coded.data), bits)
     names = ("mask", "without", "with", "bits")
     cells = [keep(name, np.asarray(picture, np.uint8)) for name, picture in zip(names, pictures, strict=True)]

@@ -21,7 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import nccli
 from nccli.catalogue.entries import DEFAULT_MODEL, find
-from nccli.container.framing import SectionId, read_container
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 
 Bits = NDArray[np.bool_]
 
@@ -90,7 +91,7 @@ def psnr_in(x: NDArray[np.uint8], data: bytes, mask: Bits) -> float:
 def measure(x: NDArray[np.uint8], plain: bytes, mask: Bits, model: str) -> dict[str, float]:
     """Inside and outside, with and without the mask, at the size of `plain`."""
     coded = nccli.encode(x, size=len(plain), roi=mask, model=model).data
-    section = read_container(coded).find(SectionId.ROI)
+    section = read_image(coded).find(SectionId.ROI)
     return {
         "coverage": float(mask.mean()),
         "plain_bytes": len(plain),

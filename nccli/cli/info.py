@@ -12,7 +12,9 @@ from nccli import files
 from nccli.catalogue.entries import find_for_file
 from nccli.cli.common import PATH
 from nccli.cli.failures import attempt
-from nccli.container.framing import Container, SectionId, read_container
+from nccli.container.image_file import ImageContainer
+from nccli.container.kinds import read_container
+from nccli.container.section_ids import SectionId
 from nccli.errors import UnsupportedError, UsageError
 from nccli.program.job import Job, Outcome
 from nccli.program.report import Printer, Total, info_rows, print_info
@@ -80,7 +82,7 @@ def _info(source: str, json: bool, drawings: Drawings) -> None:
         print_info(rows)
 
 
-def _roi_rows(container: Container, drawings: Drawings) -> dict[str, Any]:
+def _roi_rows(container: ImageContainer, drawings: Drawings) -> dict[str, Any]:
     """What there is to say about a region of interest; makes the drawings."""
     rows: dict[str, Any] = {}
     if container.find(SectionId.ROI) is not None:

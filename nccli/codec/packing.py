@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from nccli.coding.sender import Stream
-from nccli.container.framing import Header, Kind, Section, SectionId, minimum_latent_bytes, write_container
+from nccli.container.framing import Section
+from nccli.container.image_file import ImageHeader, with_latents
 from nccli.container.roi_section import pack_region
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import fixed_sections
 from nccli.entropy.region import Region
 from nccli.errors import UsageError
@@ -23,7 +25,9 @@ class Packer:
             picture: what is being coded.
             limit: bytes that files must not exceed.
         """
-        self._weights, self._picture, self._limit = weights, picture, limit
+        entry, size = weights.entry, (picture.width, picture.height)
+        self._header = ImageHeader(entry.id, entry.tag, *size, 0, 0, 0, picture.gray, picture.depth)
+        self._limit = limit
         self._fixed = fixed_sections(picture)
         self._region: Region | None = None
         self._roi: list[Section] = []
@@ -35,25 +39,13 @@ class Packer:
         Raises:
             UsageError: no latents would fit beside the rest.
         """
-        setting, picture = stream.setting, self._picture
+        setting = stream.setting
         if setting.region is not self._region:
             self._region = setting.region
             self._roi = [] if self._region is None else [Section(SectionId.ROI, pack_region(self._region))]
             self._check()
-        header = Header(
-            kind=Kind.IMAGE,
-            model_id=self._weights.entry.id,
-            weights_tag=self._weights.entry.tag,
-            width=picture.width,
-            height=picture.height,
-            rate=setting.rate,
-            step_y=setting.step_y,
-            step_z=setting.step_z,
-            gray=picture.gray,
-            depth=picture.depth,
-        )
-        payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
-        return write_container(header, [*self._roi, Section(SectionId.LATENTS, payload), *self._fixed])
+        sections = [*self._roi, Section(SectionId.LATENTS, b""), *self._fixed]
+        return with_latents(self._header, sections, setting, stream.payload)
 
     def _check(self) -> None:
         size = sum(section.size for section in (*self._roi, *self._fixed))

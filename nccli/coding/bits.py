@@ -10,7 +10,7 @@ from nccli.coding.schedule import Driver, Group
 from nccli.entropy.coder import IntArray, Tables, symbol_bits
 from nccli.entropy.grid import HYPER_STRIDE, Grid
 from nccli.entropy.setting import Setting
-from nccli.networks.interface import EntropyModel
+from nccli.networks.entropy_model import EntropyModel
 
 PositionMap = NDArray[np.float64]
 """A number for every latent position, (h, w)."""

@@ -13,7 +13,8 @@ from nccli.entropy.coder import IntArray, SymbolDecoder
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
 from nccli.errors import FormatError
-from nccli.networks.interface import Context, EntropyModel
+from nccli.networks.entropy_model import EntropyModel
+from nccli.networks.interface import Context
 
 CHECKS_BYTES = 3
 """In front of the stream: 1 byte of the checksum of z, 2 of that of y."""

@@ -28,8 +28,9 @@ from nccli.entropy.steps import (
     STEP_Z_CHOICES,
     interpolate_anchors,
 )
+from nccli.networks.entropy_model import EntropyModel
 from nccli.networks.integer import ACTIVATION_LIMIT
-from nccli.networks.interface import Context, EntropyModel, Visit
+from nccli.networks.interface import Context, Visit
 from nccli.networks.products import Floats
 
 LATENT_LIMIT = 2.0**30

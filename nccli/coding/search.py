@@ -17,7 +17,7 @@ from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, lambd
 from nccli.entropy.region import STEP_PER_RATE, Region
 from nccli.entropy.setting import Setting
 from nccli.errors import UsageError
-from nccli.networks.interface import EntropyModel
+from nccli.networks.entropy_model import EntropyModel
 
 REACH_BELOW = RATE_MIN - STEP_PER_RATE * STEP_Y_LIMIT // 2
 REACH_ABOVE = RATE_MAX + STEP_PER_RATE * STEP_Y_LIMIT // 4

@@ -25,7 +25,8 @@ from nccli.entropy.coder import IntArray, SymbolCoder, SymbolEncoder, Tables, sy
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors, step_z_index
-from nccli.networks.interface import Context, EntropyModel
+from nccli.networks.entropy_model import EntropyModel
+from nccli.networks.interface import Context
 
 SYMBOL_LIMIT = 2.0**30
 

@@ -21,7 +21,7 @@ from nccli.entropy.rate import RATE_MIN, RATE_UNIT
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import ROWS_PER_OCTAVE, STEP_UNIT, interpolate_anchors
 from nccli.errors import UsageError
-from nccli.networks.interface import EntropyModel
+from nccli.networks.entropy_model import EntropyModel
 
 ACCEPT, AIM = 0.991, 0.9955
 """Fractions of a size target: what ends the search, and what each trial aims at."""

@@ -1,36 +1,35 @@
-"""The container: bytes <-> header and sections. Source: docs/FORMAT.md sections 2 to 4.
+"""Framing that all kinds of file share: signature, version, kind, sections, checksum.
 
-Standard library only, so that a file can be inspected without loading a network.
+Source: docs/FORMAT.md section 2. What a header says is a matter of each kind: `image_file` and those
+beside it. Standard library only, so that a file can be inspected without loading a network.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Generic, TypeVar
 
-from nccli.bounds import MAX_PIXELS, MAX_SIDE, STEP_Y_LIMIT
 from nccli.errors import FormatError, UnsupportedError
 
 MAGIC = b"\x8eNCC\r\n"
 MAJOR, MINOR = 0, 2
 CRC_BYTES = 4
 
-
 MAX_SECTIONS = 256
-PIXELS_PER_BYTE = 2**14
-FREE_PIXELS = 2**20
-"""A picture may have at most FREE_PIXELS + PIXELS_PER_BYTE pixels per byte of latents."""
-
-MIN_COUNTED_SIDE = 64
-"""Pixels per hyper-latent: a narrower side costs as much work."""
+MAX_PAYLOAD = 2**32
+"""Bytes of a section or chunk."""
 
 OPTIONAL_BIT = 0x80
+"""Of the id of what may be skipped by a reader that does not know it."""
+
+KIND_MASK = 3
 
 
 class Kind(IntEnum):
-    """What a container holds."""
+    """What a file holds."""
 
     IMAGE = 0
     STEREO = 1
@@ -38,53 +37,78 @@ class Kind(IntEnum):
     LAYERED = 3
 
 
-class SectionId(IntEnum):
-    """Section types; those with `OPTIONAL_BIT` may be skipped by a reader that does not know them."""
-
-    LATENTS = 0x01
-    ALPHA = 0x02
-    ROI = 0x03
-    ICC = OPTIONAL_BIT | 0x01
-    EXIF = OPTIONAL_BIT | 0x02
-    XMP = OPTIONAL_BIT | 0x03
-
-
-GRAY_FLAG = 1 << 5
-DEEP_FLAG = 1 << 6
-"""Flags beside the kind and step_z."""
+def write_varint(value: int) -> bytes:
+    """LEB128 of a non-negative integer."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
-@dataclass(frozen=True)
-class Header:
-    """The fixed fields of a container.
+def zigzag(value: int) -> int:
+    """Signed to unsigned: 0, -1, 1, -2, ... -> 0, 1, 2, 3, ..."""
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def unfold(folded: int) -> int:
+    """The inverse of `zigzag`."""
+    return folded >> 1 if folded % 2 == 0 else -(folded + 1 >> 1)
+
+
+def crc_of(data: bytes | bytearray) -> bytes:
+    """The checksum that closes a file, a head or a chunk."""
+    return zlib.crc32(data).to_bytes(CRC_BYTES, "little")
+
+
+class Reader:
+    """Cursor over bytes up to an end, all of which it checks.
 
     Attributes:
-        kind: what the container holds.
-        model_id: number of the weights, never reused.
-        weights_tag: first 4 bytes of the weights file's sha256.
-        width: pixels.
-        height: pixels.
-        rate: rate point, see `nccli.entropy.rate`.
-        step_y: offset of every latent's log2 step, 1/64 octave.
-        step_z: index into the allowed steps of z, 0..6.
-        gray: the picture has one channel, coded as three equal ones.
-        depth: bits per sample, 8 or 16.
+        data: bytes.
+        end: first byte that is not to be read.
+        offset: next byte.
+        base: where the data begin in the file.
     """
 
-    kind: Kind
-    model_id: int
-    weights_tag: bytes
-    width: int
-    height: int
-    rate: int
-    step_y: int
-    step_z: int
-    gray: bool = False
-    depth: int = 8
+    def __init__(self, data: bytes, end: int, offset: int = 0, base: int = 0) -> None:
+        self.data, self.end, self.offset, self.base = data, end, offset, base
 
     @property
-    def pixels(self) -> int:
-        return self.width * self.height
+    def place(self) -> int:
+        """Offset in the file."""
+        return self.base + self.offset
+
+    def take(self, count: int, field: str) -> bytes:
+        """The next bytes."""
+        left = self.end - self.offset
+        if count > left:
+            found, expected = f"{left} bytes", f"{count}"
+            raise FormatError(f"{field} is cut short", offset=self.place, found=found, expected=expected)
+        self.offset += count
+        return self.data[self.offset - count : self.offset]
+
+    def number(self, count: int, field: str) -> int:
+        """An unsigned number of this many bytes."""
+        return int.from_bytes(self.take(count, field), "little")
+
+    def varint(self, field: str, limit: int) -> int:
+        """A varint up to a limit."""
+        start, value, shift = self.place, 0, 0
+        while True:
+            byte = self.take(1, field)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift > 35:
+                raise FormatError(field, offset=start, found="an endless number")
+        if byte == 0 and shift > 7:
+            raise FormatError(field, offset=start, found="a padded number", expected="the shortest form")
+        if value > limit:
+            raise FormatError(field, offset=start, found=value, expected=f"at most {limit}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -107,23 +131,35 @@ class Section:
         return 1 + len(write_varint(len(self.payload))) + len(self.payload)
 
 
+H = TypeVar("H")
+
+
 @dataclass(frozen=True)
-class Container:
-    """A parsed file."""
+class Container(Generic[H]):
+    """A parsed file that was written in one piece, or the head of one that has chunks.
+
+    Attributes:
+        version: major and minor.
+        kind: what the file holds.
+        header: its kind's own fields.
+        sections: in the order of the file.
+        size: bytes of the file or head, its CRC included.
+    """
 
     version: tuple[int, int]
-    header: Header
+    kind: Kind
+    header: H
     sections: tuple[Section, ...]
     size: int
 
-    def section(self, wanted: SectionId) -> bytes:
+    def section(self, wanted: IntEnum) -> bytes:
         """Payload of a section that must be there exactly once."""
         payload = self.find(wanted)
         if payload is None:
             raise FormatError(f"{wanted.name.lower()} sections", found=0, expected=1)
         return payload
 
-    def find(self, wanted: SectionId) -> bytes | None:
+    def find(self, wanted: IntEnum) -> bytes | None:
         """Payload of a section that may be there once."""
         found = [s.payload for s in self.sections if s.id == wanted]
         if len(found) > 1:
@@ -131,96 +167,80 @@ class Container:
         return found[0] if found else None
 
 
-def write_varint(value: int) -> bytes:
-    """LEB128 of a non-negative integer."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+ReadHeader = Callable[[int, Reader], H]
+"""The byte of the kind, and a reader behind it -> the kind's header."""
 
 
-def zigzag(value: int) -> int:
-    """Signed to unsigned: 0, -1, 1, -2, ... -> 0, 1, 2, 3, ..."""
-    return 2 * value if value >= 0 else -2 * value - 1
+def first_bytes(packed: int) -> bytes:
+    """Signature, version, and the byte whose lower two bits are the kind."""
+    return MAGIC + bytes([MAJOR << 5 | MINOR, packed])
 
 
-class Reader:
-    """Cursor over the bytes in front of the CRC."""
-
-    def __init__(self, data: bytes, end: int) -> None:
-        self.data, self.end, self.offset = data, end, 0
-
-    def take(self, count: int, field: str) -> bytes:
-        left = self.end - self.offset
-        if count > left:
-            raise FormatError(
-                f"{field} is cut short", offset=self.offset, found=f"{left} bytes", expected=f"{count}"
-            )
-        self.offset += count
-        return self.data[self.offset - count : self.offset]
-
-    def varint(self, field: str, limit: int) -> int:
-        start, value, shift = self.offset, 0, 0
-        while True:
-            byte = self.take(1, field)[0]
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift > 35:
-                raise FormatError(field, offset=start, found="an endless number")
-        if byte == 0 and shift > 7:
-            raise FormatError(field, offset=start, found="a padded number", expected="the shortest form")
-        if value > limit:
-            raise FormatError(field, offset=start, found=value, expected=f"at most {limit}")
-        return value
+def write_sections(sections: Iterable[Section]) -> bytes:
+    """Sections, end to end."""
+    return b"".join(bytes([s.id]) + write_varint(len(s.payload)) + s.payload for s in sections)
 
 
-def write_container(header: Header, sections: list[Section]) -> bytes:
-    """Serialise a container.
+def write_whole(packed: int, header: bytes, sections: Iterable[Section]) -> bytes:
+    """A file in one piece.
 
-    Raises:
-        ValueError: a field is out of range (a defect of the caller, never of user input).
+    Args:
+        packed: kind in bits 0-1, the rest as the kind has it.
+        header: the kind's fields.
+        sections: what follows them.
     """
-    if not 1 <= header.width <= MAX_SIDE or not 1 <= header.height <= MAX_SIDE:
-        raise ValueError(f"size {header.width}x{header.height} out of range")
-    if header.pixels > MAX_PIXELS or abs(header.step_y) > STEP_Y_LIMIT or not 0 <= header.step_z <= 6:
-        raise ValueError(f"header out of range: {header}")
-    if header.depth not in (8, 16):
-        raise ValueError(f"{header.depth} bits per sample")
-    out = bytearray(MAGIC)
-    flags = GRAY_FLAG * header.gray | DEEP_FLAG * (header.depth == 16)
-    out += bytes([MAJOR << 5 | MINOR, header.kind | header.step_z << 2 | flags])
-    out += struct.pack("<H4s", header.model_id, header.weights_tag)
-    out += write_varint(header.width) + write_varint(header.height)
-    out += struct.pack("<H", header.rate) + write_varint(zigzag(header.step_y))
-    for section in sections:
-        out += bytes([section.id]) + write_varint(len(section.payload)) + section.payload
-    return bytes(out + struct.pack("<I", zlib.crc32(out)))
+    body = first_bytes(packed) + header + write_sections(sections)
+    return body + crc_of(body)
 
 
-def read_container(data: bytes) -> Container:
-    """Parse and verify a container; nothing in `data` is trusted.
+def read_whole(data: bytes, wanted: Kind, read_header: ReadHeader[H], known: Collection[int]) -> Container[H]:
+    """Parse and verify a file in one piece; nothing in `data` is trusted.
+
+    Args:
+        data: the file.
+        wanted: the kind it must be of.
+        read_header: how that kind's header is read.
+        known: section ids of that kind.
 
     Raises:
-        FormatError: not a container, damaged, or out of the format's limits.
-        UnsupportedError: another version, or a required section this version does not know.
+        FormatError: not an ncc file, damaged, or out of the format's limits.
+        UnsupportedError: another version or kind, or an unknown required section.
     """
     reader = Reader(data, max(len(data) - CRC_BYTES, 0))
-    version = _read_version(reader)
-    crc = struct.unpack("<I", data[reader.end :])[0]
-    if zlib.crc32(data[: reader.end]) != crc:
-        _explain_truncation(reader)
+    version, packed = read_first(reader, wanted)
+    if crc_of(data[: reader.end]) != data[reader.end :]:
+        _explain_truncation(reader, packed, read_header)
         raise FormatError("checksum does not match: the file is damaged", offset=reader.end)
-    header = _read_header(reader)
-    sections = _read_sections(reader)
-    _check_plausible(header, sections)
-    return Container(version, header, sections, len(data))
+    header = read_header(packed, reader)
+    sections = read_sections(reader, known)
+    return Container(version, wanted, header, sections, len(data))
 
 
-def _read_version(reader: Reader) -> tuple[int, int]:
+def kind_of(data: bytes) -> Kind:
+    """What kind of file begins with these bytes.
+
+    Raises:
+        FormatError: none.
+        UnsupportedError: one of another version.
+    """
+    return Kind(_first(Reader(data, len(data)))[1] & KIND_MASK)
+
+
+def read_first(reader: Reader, wanted: Kind) -> tuple[tuple[int, int], int]:
+    """Version, and the byte of the kind.
+
+    Raises:
+        FormatError: not an ncc file.
+        UnsupportedError: another version or kind.
+    """
+    version, packed = _first(reader)
+    kind = Kind(packed & KIND_MASK)
+    if kind != wanted:
+        raise UnsupportedError(f"the file's kind is {kind.name.lower()}, not {wanted.name.lower()}")
+    return version, packed
+
+
+def _first(reader: Reader) -> tuple[tuple[int, int], int]:
     if not reader.data:
         raise FormatError("the file is empty")
     head = reader.data[: len(MAGIC)]
@@ -229,72 +249,46 @@ def _read_version(reader: Reader) -> tuple[int, int]:
             raise FormatError("line ends were converted in transfer", offset=4)
         raise FormatError("not an ncc file", offset=0, found=head.hex(), expected=MAGIC.hex())
     reader.take(len(MAGIC), "signature")
-    byte = reader.take(1, "version")[0]
+    byte = reader.number(1, "version")
     version = byte >> 5, byte & 0x1F
     if version != (MAJOR, MINOR):
         raise UnsupportedError(
             f"format version {version[0]}.{version[1]} is not supported: this program reads {MAJOR}.{MINOR}"
         )
-    return version
+    return version, reader.number(1, "kind")
 
 
-def _explain_truncation(reader: Reader) -> None:
+def _explain_truncation(reader: Reader, packed: int, read_header: ReadHeader[H]) -> None:
     """After a failed CRC: say that the file is cut short when its structure shows it."""
-    probe = Reader(reader.data, len(reader.data))
-    probe.offset = reader.offset
-    _read_header(probe)
+    probe = Reader(reader.data, len(reader.data), reader.offset)
+    read_header(packed, probe)
     while probe.offset < probe.end - CRC_BYTES:
         probe.take(1, "section id")
-        probe.take(probe.varint("section length", 2**32), "section")
+        probe.take(probe.varint("section length", MAX_PAYLOAD), "section")
     probe.take(CRC_BYTES, "checksum")
 
 
-def _read_header(reader: Reader) -> Header:
-    start = reader.offset
-    packed = reader.take(1, "kind")[0]
-    step_z = packed >> 2 & 7
-    if packed & 0x80 or step_z == 7:
-        raise FormatError("flags", offset=start, found=packed)
-    model_id, tag = struct.unpack("<H4s", reader.take(6, "model"))
-    width, height = reader.varint("width", MAX_SIDE), reader.varint("height", MAX_SIDE)
-    if not width or not height or width * height > MAX_PIXELS:
-        raise FormatError("picture size", offset=start + 7, found=f"{width}x{height}")
-    rate = struct.unpack("<H", reader.take(2, "rate"))[0]
-    folded = reader.varint("step_y", 2 * STEP_Y_LIMIT)
-    step_y = folded >> 1 if folded % 2 == 0 else -(folded + 1 >> 1)
-    gray, depth = bool(packed & GRAY_FLAG), 16 if packed & DEEP_FLAG else 8
-    return Header(Kind(packed & 3), model_id, tag, width, height, rate, step_y, step_z, gray, depth)
+def read_sections(reader: Reader, known: Collection[int]) -> tuple[Section, ...]:
+    """Sections up to the reader's end.
 
-
-def _read_sections(reader: Reader) -> tuple[Section, ...]:
+    Raises:
+        FormatError: they do not end there.
+        UnsupportedError: a required one is not known.
+    """
     sections: list[Section] = []
-    known = {int(s) for s in SectionId}
     while reader.offset < reader.end:
-        offset = reader.offset
-        number = reader.take(1, "section id")[0]
-        payload = reader.take(reader.varint("section length", 2**32), f"section 0x{number:02x}")
-        if number not in known and not number & OPTIONAL_BIT:
-            raise UnsupportedError(f"required section 0x{number:02x} at byte {offset} is not known")
+        offset = reader.place
+        number = reader.number(1, "section id")
+        payload = reader.take(reader.varint("section length", MAX_PAYLOAD), f"section 0x{number:02x}")
         sections.append(Section(number, payload, offset))
         if len(sections) > MAX_SECTIONS:
             raise FormatError("sections", offset=offset, found=f"more than {MAX_SECTIONS}")
+    for section in sections:
+        refuse_unknown(section.id, known, f"section 0x{section.id:02x} at byte {section.offset}")
     return tuple(sections)
 
 
-def minimum_latent_bytes(width: int, height: int) -> int:
-    """Shortest latents payload allowed for a picture; encoders pad to it with zero bytes.
-
-    Sides count as at least `MIN_COUNTED_SIDE` pixels, since networks pad a narrow picture.
-    """
-    pixels = max(width, MIN_COUNTED_SIDE) * max(height, MIN_COUNTED_SIDE)
-    return max(-(-(pixels - FREE_PIXELS) // PIXELS_PER_BYTE), 0)
-
-
-def _check_plausible(header: Header, sections: tuple[Section, ...]) -> None:
-    """Refuse a huge claimed size that no payload of this length may have."""
-    total = sum(len(s.payload) for s in sections if s.id == SectionId.LATENTS)
-    if total < minimum_latent_bytes(header.width, header.height):
-        raise FormatError(
-            "picture size is out of proportion to its data",
-            found=f"{header.width}x{header.height} in {total} bytes",
-        )
+def refuse_unknown(number: int, known: Collection[int], what: str) -> None:
+    """Raise UnsupportedError for the id of something required that is not known."""
+    if number not in known and not number & OPTIONAL_BIT:
+        raise UnsupportedError(f"required {what} is not known")

@@ -21,7 +21,7 @@ NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
 
 
 class _Contexts:
-    """Adaptive counts of the decisions "the level is at least t", by what the neighbours are."""
+    """Adaptive counts of the decisions "the level is greater than t", by what the neighbours are."""
 
     def __init__(self) -> None:
         ones = [bin(context).count("1") for context in range(1 << len(NEIGHBOURS))]

@@ -1,11 +1,14 @@
-"""Where on the rate axis a picture is coded."""
+"""Where on the rate axis a picture is coded. Standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nccli.entropy.grid import Grid
-from nccli.entropy.region import RateField, Region
+
+if TYPE_CHECKING:
+    from nccli.entropy.region import RateField, Region
 
 
 @dataclass(frozen=True)
@@ -13,9 +16,9 @@ class Setting:
     """Where on the rate axis a picture is coded.
 
     Attributes:
-        rate: as in `framing.Header`.
-        step_y: likewise.
-        step_z: likewise.
+        rate: rate point, see `nccli.entropy.rate`.
+        step_y: offset of every latent's log2 step, 1/64 octave.
+        step_z: index into the allowed steps of z, 0..6.
         region: where the picture is to be better than elsewhere; None for nowhere.
     """
 
@@ -26,4 +29,6 @@ class Setting:
 
     def field(self, grid: Grid) -> RateField:
         """Rate point of every latent position."""
+        from nccli.entropy.region import RateField
+
         return RateField.of(self.rate, self.region, grid.height, grid.width)

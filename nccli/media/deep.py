@@ -1,13 +1,9 @@
-"""Pictures of 16 bits per sample, which Pillow cannot hold in colour: PNG, TIFF and PPM.
-
-Samples are read and PNG is written by FFmpeg, TIFF is written by tifffile, since FFmpeg's has no tags.
-"""
+"""Pictures of 16 bits per sample, which Pillow cannot hold in colour: PNG and PPM, through FFmpeg."""
 
 from __future__ import annotations
 
 import io
 import re
-import zlib
 from fractions import Fraction
 from typing import Any
 
@@ -15,22 +11,13 @@ import numpy as np
 from PIL import Image
 
 from nccli.errors import MediaError
-from nccli.media.picture import Metadata, Picture, Pixels
+from nccli.media.picture import Picture, Pixels
 
 PNM_HEADER = re.compile(rb"P[56](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s")
-PNG_HEADER_BYTES = 33
-"""Signature and first chunk, before any other."""
-
 PNG_FORMATS = {1: "gray16be", 2: "ya16be", 3: "rgb48be", 4: "rgba64be"}
 STRIP_ROWS = 256
 COMPRESSION = 4
 """zlib level: most of level 6's saving in half its time."""
-
-BITS_PER_SAMPLE, SAMPLE_FORMAT, XMP_TAG = 258, 339, 700
-"""TIFF tags."""
-
-TIFF_BYTES = 1
-"""TIFF's type of bytes."""
 
 
 def is_deep(data: bytes, image: Image.Image) -> bool:
@@ -40,10 +27,6 @@ def is_deep(data: bytes, image: Image.Image) -> bool:
     if image.format == "PPM":
         header = PNM_HEADER.match(data[:4096])
         return header is not None and int(header[1]) > 255
-    if image.format == "TIFF":
-        tags: Any = getattr(image, "tag_v2", {})
-        unsigned = set(tags.get(SAMPLE_FORMAT, (1,))) == {1}
-        return unsigned and set(tags.get(BITS_PER_SAMPLE, (1,))) == {16} and image.mode[:3] in ("RGB", "I;1")
     return False
 
 
@@ -72,25 +55,8 @@ def read_deep(data: bytes, name: str) -> Pixels:
     )
 
 
-def _chunk(name: bytes, payload: bytes) -> bytes:
-    crc = zlib.crc32(name + payload)
-    return len(payload).to_bytes(4, "big") + name + payload + crc.to_bytes(4, "big")
-
-
-def png_metadata(metadata: Metadata) -> bytes:
-    """The PNG chunks of a picture's metadata."""
-    chunks = b""
-    if metadata.icc:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
-    if metadata.exif:
-        chunks += _chunk(b"eXIf", metadata.exif)
-    if metadata.xmp:
-        chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    return chunks
-
-
 def write_png(picture: Picture) -> bytes:
-    """A 16-bit PNG.
+    """A 16-bit PNG without metadata.
 
     Raises:
         MediaError: the picture is too large for the library.
@@ -109,8 +75,7 @@ def write_png(picture: Picture) -> bytes:
         packets = [*codec.encode(frame), *codec.encode(None)]
     except (OSError, ValueError, MemoryError, av.FFmpegError) as error:
         raise MediaError(f"cannot write this picture as a 16-bit png: {error}") from error
-    whole = b"".join(bytes(packet) for packet in packets)
-    return whole[:PNG_HEADER_BYTES] + png_metadata(picture.metadata) + whole[PNG_HEADER_BYTES:]
+    return b"".join(bytes(packet) for packet in packets)
 
 
 def _fill(frame: Any, picture: Picture) -> None:
@@ -130,30 +95,3 @@ def write_ppm(picture: Picture) -> bytes:
     return (
         kind + b"\n%d %d\n65535\n" % (picture.width, picture.height) + picture.pixels.astype(">u2").tobytes()
     )
-
-
-def write_tiff(picture: Picture) -> memoryview:
-    """A 16-bit TIFF: deflate, horizontal differences.
-
-    Gray with alpha becomes colour, since few programs read the two-channel form.
-    """
-    import tifffile
-
-    if picture.gray and picture.alpha is not None:
-        picture = Picture(picture.pixels.repeat(3, axis=2), picture.alpha, picture.metadata)
-    xmp = picture.metadata.xmp
-    out = io.BytesIO()
-    tifffile.imwrite(
-        out,
-        picture.array(),
-        photometric="minisblack" if picture.gray else "rgb",
-        extrasamples=[] if picture.alpha is None else ["unassalpha"],
-        compression="adobe_deflate",
-        compressionargs={"level": COMPRESSION},
-        predictor=True,
-        metadata=None,
-        software=False,
-        iccprofile=picture.metadata.icc,
-        extratags=[(XMP_TAG, TIFF_BYTES, len(xmp), xmp, True)] if xmp else [],
-    )
-    return out.getbuffer()

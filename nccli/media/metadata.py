@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from struct import error as StructError
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from nccli.media.directory import EXIF_POINTER, GPS_POINTER
+from nccli.media.exif import DESCRIPTIVE, exif_orientation, upright_exif, whole_exif
 from nccli.media.picture import Metadata, Pixels
-
-ORIENTATION = 0x0112
-EXIF_PREFIX = b"Exif\0\0"
-
-XMP_TAG = 700
-
-TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)
-"""Descriptive tags of a TIFF: title, maker, camera, software, date, artist, copyright, EXIF, GPS."""
 
 KEPT_SPACES = (b"RGB ", b"GRAY")
 """Colour spaces of ICC profiles that still hold after coding; others are converted to RGB."""
 
-XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>\s*))\d")
+XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s{0,99}=\s{0,99}[\"']|\s{0,99}>\s{0,99}))(\d)")
+
+BROKEN_TAGS = (OSError, SyntaxError, ValueError, TypeError, KeyError, AttributeError, StructError)
+"""What Pillow raises on tags that it cannot write."""
+
+BROKEN_EXIF = "its EXIF is broken and left out"
 
 
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 when there is none or it makes no sense."""
-    value = image.getexif().get(ORIENTATION, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+@dataclass(frozen=True)
+class Carried:
+    """Metadata to keep.
+
+    Attributes:
+        metadata: for a picture that has been turned upright.
+        orientation: EXIF's number of how the stored picture is to be turned, 1..8.
+        remarks: what was left out.
+    """
+
+    metadata: Metadata
+    orientation: int = 1
+    remarks: tuple[str, ...] = ()
+
+
+def carried(stored: Metadata, orientation: int | None = None) -> Carried:
+    """What to keep of the metadata in a file.
+
+    Args:
+        stored: as it stands there.
+        orientation: where the file states it elsewhere than in EXIF or XMP, which then do not count.
+    """
+    exif = whole_exif(stored.exif) if stored.exif else None
+    icc, xmp = stored.icc, stored.xmp
+    if orientation is None:
+        orientation = exif_orientation(exif) or _xmp_orientation(xmp) or 1
+    kept = Metadata(
+        icc=icc if icc and icc[16:20] in KEPT_SPACES else None,
+        exif=upright_exif(exif, orientation != 1) if exif else None,
+        xmp=XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
+    )
+    return Carried(kept, orientation, (BROKEN_EXIF,) if stored.exif and not exif else ())
+
+
+def _xmp_orientation(xmp: bytes | None) -> int | None:
+    found = XMP_ORIENTATION.search(xmp or b"")
+    return int(found[2]) if found and 1 <= int(found[2]) <= 8 else None
 
 
 def turn_upright(samples: Pixels, orientation: int) -> Pixels:
@@ -41,69 +75,27 @@ def turn_upright(samples: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(samples[rows, columns])
 
 
-def metadata_of(image: Image.Image) -> Metadata:
-    """Profiles and tags of an opened picture, marked upright."""
-    icc = _some_bytes(image.info.get("icc_profile"))
+def stored_in(image: Image.Image) -> Metadata:
+    """Profiles and tags that an opened picture carries."""
     xmp = image.info.get("xmp")
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
     return Metadata(
-        icc=icc if icc and icc[16:20] in KEPT_SPACES else None,
-        exif=_exif(image),
-        xmp=XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) and xmp else None,
+        icc=_some_bytes(image.info.get("icc_profile")),
+        exif=_some_bytes(image.info.get("exif")),
+        xmp=xmp.encode() if isinstance(xmp, str) else _some_bytes(xmp),
     )
+
+
+def tiff_exif(image: Image.Image) -> bytes | None:
+    """EXIF of a TIFF that Pillow has opened; None when Pillow cannot make a block of it."""
+    try:
+        source, kept = image.getexif(), Image.Exif()
+        for tag in (*DESCRIPTIVE, EXIF_POINTER, GPS_POINTER):
+            if tag in source:
+                kept[tag] = source[tag] if tag in DESCRIPTIVE else source.get_ifd(tag)
+        return kept.tobytes() if len(kept) else None
+    except BROKEN_TAGS:
+        return None
 
 
 def _some_bytes(value: Any) -> bytes | None:
     return bytes(value) if isinstance(value, bytes | bytearray) and value else None
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    stored = _some_bytes(image.info.get("exif"))
-    if stored is not None:
-        return upright_exif(stored.removeprefix(EXIF_PREFIX))
-    if image.format != "TIFF":
-        return None
-    kept = _descriptive(image.getexif())
-    return upright_exif(kept.tobytes().removeprefix(EXIF_PREFIX)) if len(kept) else None
-
-
-def _descriptive(source: Image.Exif) -> Image.Exif:
-    """Only the tags that say nothing about how a TIFF is stored."""
-    kept = Image.Exif()
-    for tag in TIFF_TAGS:
-        if tag in source:
-            kept[tag] = source.get_ifd(tag) if tag in (34665, 34853) else source[tag]
-    return kept
-
-
-def tiff_tags(metadata: Metadata) -> Image.Exif:
-    """EXIF and XMP as the tags of a TIFF."""
-    source = Image.Exif()
-    if metadata.exif:
-        source.load(metadata.exif)
-    tags = _descriptive(source)
-    if metadata.xmp:
-        tags[XMP_TAG] = metadata.xmp
-    return tags
-
-
-def upright_exif(exif: bytes) -> bytes | None:
-    """An EXIF block with its orientation tag set to 1 and not one other byte changed.
-
-    None when it does not begin with a TIFF header.
-    """
-    order: Any = {b"II*\0": "little", b"MM\0*": "big"}.get(exif[:4])
-    if order is None:
-        return None
-    directory = int.from_bytes(exif[4:8], order)
-    count = int.from_bytes(exif[directory : directory + 2], order)
-    for number in range(count):
-        start = directory + 2 + 12 * number
-        entry = exif[start : start + 12]
-        if len(entry) < 12:
-            break
-        if int.from_bytes(entry[:2], order) == ORIENTATION:
-            upright = (1).to_bytes(2, order) + bytes(2)
-            return exif[: start + 8] + upright + exif[start + 12 :]
-    return exif

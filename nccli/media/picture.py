@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,13 @@ class Picture:
         pixels: (h, w, 3) RGB or (h, w, 1) gray; uint8 or uint16.
         alpha: (h, w) of the same type, or None when all is opaque.
         metadata: profiles and tags.
+        remarks: what was wrong with the file it was read from, in words.
     """
 
     pixels: Pixels
     alpha: Pixels | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape, kind = self.pixels.shape, self.pixels.dtype
@@ -87,7 +89,7 @@ def change_depth(samples: Pixels, depth: int) -> Pixels:
 def eight_bit(picture: Picture) -> Picture:
     """The picture with 8 bits per sample."""
     alpha = None if picture.alpha is None else change_depth(picture.alpha, 8)
-    return Picture(change_depth(picture.pixels, 8), alpha, picture.metadata)
+    return replace(picture, pixels=change_depth(picture.pixels, 8), alpha=alpha)
 
 
 def drop_opaque(alpha: Pixels | None) -> Pixels | None:

@@ -1,51 +1,26 @@
-"""Picture files <-> `Picture`, through Pillow."""
+"""Picture files -> `Picture`, through Pillow, FFmpeg and the modules beside this one."""
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from nccli.bounds import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE
-from nccli.errors import MediaError, UsageError
-from nccli.files import STREAM
-from nccli.media import avif, deep
-from nccli.media.formats import FORMATS
-from nccli.media.metadata import EXIF_PREFIX, metadata_of, orientation_of, tiff_tags, turn_upright
+from nccli.errors import MediaError
+from nccli.media import avif, deep, jpeg, tiff
+from nccli.media.formats import READ_FORMATS
+from nccli.media.metadata import Carried, carried, stored_in, tiff_exif, turn_upright
 from nccli.media.picture import Metadata, Picture, Pixels, drop_opaque, eight_bit
-
-SUFFIX_FORMATS = {f".{name}": name for name in FORMATS} | {
-    ".jpeg": "jpg",
-    ".tif": "tiff",
-    ".pgm": "ppm",
-    ".pnm": "ppm",
-}
-
-SAVE_OPTIONS: dict[str, dict[str, int | bool | str]] = {
-    "png": {"compress_level": deep.COMPRESSION},
-    "jpg": {"quality": 95, "subsampling": 0},
-    "webp": {"lossless": True},
-    "tiff": {"compression": "tiff_adobe_deflate"},
-    "avif": {"quality": 95, "subsampling": "4:4:4"},
-}
-
-ALPHA_FORMATS = ("png", "webp", "tiff", "avif")
-METADATA_FORMATS = ("png", "jpg", "webp", "tiff", "avif")
-DEEP_WRITERS: dict[str, Callable[[Picture], bytes | memoryview]] = {
-    "png": deep.write_png,
-    "ppm": deep.write_ppm,
-    "tiff": deep.write_tiff,
-}
-JPEG_BLOCK = 65500
-"""Most that a JPEG holds of EXIF or of XMP."""
+from nccli.media.tiff_samples import CLIPPED, samples_of
+from nccli.media.unwrap import Stored, unwrap
 
 STRIP_ROWS = 512
 BROKEN = (
@@ -61,6 +36,8 @@ BROKEN = (
     zlib.error,
 )
 """What Pillow raises on damaged pictures."""
+
+NO_END = "it has no end marker; its data is all there"
 
 _bomb_lock = Lock()
 
@@ -91,42 +68,103 @@ def check_size(width: int, height: int, name: str, max_pixels: int = DEFAULT_MAX
 
 def picture_size(data: bytes, name: str) -> tuple[int, int]:
     """Height and width as stored, without decoding."""
-    with _opened(data, name) as image:
+    with _guarded(name):
+        stored = unwrap(data, name)
+    if stored.tiff is not None:
+        return stored.tiff.height, stored.tiff.width
+    with _opened(stored.picture, name) as image:
         return image.height, image.width
 
 
 @contextmanager
-def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
-    """An opened picture; whatever goes wrong inside becomes a MediaError."""
+def _guarded(name: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a MediaError."""
     try:
-        with _own_limit():
-            image = Image.open(io.BytesIO(data))
-        with image:
-            yield image
-    except UnidentifiedImageError as error:
-        found = "is empty" if not data else "is not a picture in a known format"
-        raise MediaError(f"{name} {found}") from error
+        yield
     except MemoryError as error:
         raise MediaError(f"not enough memory to decode {name}") from error
     except BROKEN as error:
         raise MediaError(f"cannot decode {name}: {error}") from error
 
 
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    """An opened picture of a known format; whatever goes wrong inside becomes a MediaError."""
+    with _guarded(name):
+        try:
+            with _own_limit():
+                image = Image.open(io.BytesIO(data), formats=READ_FORMATS)
+        except UnidentifiedImageError as error:
+            raise MediaError(f"{name} {_strange(data)}") from error
+        with image:
+            yield image
+
+
+def _strange(data: bytes) -> str:
+    """What to say about data that is in none of the formats."""
+    if data[:4] == b"%!PS" or data[:4] == b"\xc5\xd0\xd3\xc6":
+        return "is PostScript, which is not read"
+    return "is not a picture in a known format" if data else "is empty"
+
+
 def read_picture(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
     """An encoded picture, upright; of several frames the first.
 
     Raises:
-        MediaError: not a picture that Pillow reads, damaged, or too large.
+        MediaError: not a picture that is read here, damaged, or too large.
     """
-    with _opened(data, name) as image:
+    with _guarded(name):
+        stored = unwrap(data, name)
+        file = stored.tiff
+        if file is not None:
+            check_size(file.width, file.height, name, max_pixels)
+        if file is not None and file.plain:
+            return _assemble(samples_of(file), carried(tiff.metadata_of(file), file.orientation))
+    try:
+        return _decoded(stored, name, max_pixels)
+    except MediaError as error:
+        if file is not None:
+            raise MediaError(f"{error} (TIFF of {file.properties()})") from error
+        if not stored.picture.startswith(jpeg.START):
+            raise
+        return _decoded_without_end(stored, name, max_pixels)
+
+
+def _decoded(stored: Stored, name: str, max_pixels: int) -> Picture:
+    """A picture that Pillow opens."""
+    with _opened(stored.picture, name) as image:
         check_size(image.width, image.height, name, max_pixels)
-        orientation = orientation_of(image)
         with _own_limit():
             image.load()
-        samples = _deep_samples(data, image, name)
-        if samples is not None:
-            return _assemble(samples, orientation, metadata_of(image))
-        return picture_of(image, name)
+        kept = stored.kept(image)
+        samples = _deep_samples(stored.picture, image, name)
+        if samples is None:
+            samples = _shallow_samples(image, name, kept.icc)
+        if stored.transparent:
+            samples = _with_key(samples, stored.transparent)
+        return _assemble(samples, carried(kept, stored.orientation(image)), stored.remarks)
+
+
+def _decoded_without_end(stored: Stored, name: str, max_pixels: int) -> Picture:
+    """A JPEG that lacks its end marker and nothing else.
+
+    Raises:
+        MediaError: more than that is missing.
+    """
+    tried = (replace(stored, picture=data) for data in jpeg.completed(stored.picture))
+    first, *others = (_decoded(one, name, max_pixels) for one in tried)
+    same = all(np.array_equal(first.pixels, other.pixels) for other in others)
+    if not same or not jpeg.all_scans(stored.picture):
+        raise MediaError(f"cannot decode {name}: it is cut short")
+    return replace(first, remarks=(*first.remarks, NO_END))
+
+
+def _with_key(samples: Pixels, key: tuple[int, ...]) -> Pixels:
+    """Samples with alpha: 0 where all channels have the value of the key."""
+    top = np.iinfo(samples.dtype).max
+    seen = (samples != np.asarray(key, samples.dtype)).any(axis=2)
+    joined: Pixels = np.concatenate((samples, (seen * top).astype(samples.dtype)[..., None]), axis=2)
+    return joined
 
 
 def _deep_samples(data: bytes, image: Image.Image, name: str) -> Pixels | None:
@@ -144,22 +182,32 @@ def picture_of(image: Image.Image, name: str = "the picture") -> Picture:
     Raises:
         MediaError: its samples have no place in 8 or 16 bits.
     """
-    metadata = metadata_of(image)
-    orientation = orientation_of(image)
+    with _guarded(name):
+        image.load()
+    stored = stored_in(image)
+    turned = 1 if image.format == "TIFF" else None
+    if image.format == "TIFF" and stored.exif is None:
+        stored = Metadata(stored.icc, tiff_exif(image), stored.xmp)
+    return _assemble(_shallow_samples(image, name, stored.icc), carried(stored, turned))
+
+
+def _shallow_samples(image: Image.Image, name: str, icc: bytes | None) -> Pixels:
+    """The samples of a loaded picture as Pillow holds them, (h, w, 1 to 4)."""
     if image.mode[0] in "IF":
-        return _assemble(_wide_gray(image, name), orientation, metadata)
+        return _wide_gray(image, name)
     if image.mode == "CMYK":
-        image = _from_cmyk(image)
-    return _assemble(_samples(_plain(image)), orientation, metadata)
+        image = _from_cmyk(image, icc)
+    return _samples(_plain(image))
 
 
-def _assemble(samples: Pixels, orientation: int, metadata: Metadata) -> Picture:
+def _assemble(samples: Pixels, kept: Carried, remarks: tuple[str, ...] = ()) -> Picture:
     """Samples (h, w, c), alpha last when c is even -> a picture."""
-    samples = turn_upright(samples, orientation)
+    samples = turn_upright(samples, kept.orientation)
+    remarks += kept.remarks
     if samples.shape[2] % 2:
-        return Picture(samples, None, metadata)
+        return Picture(np.ascontiguousarray(samples), None, kept.metadata, remarks)
     alpha = drop_opaque(np.ascontiguousarray(samples[..., -1]))
-    return Picture(np.ascontiguousarray(samples[..., :-1]), alpha, metadata)
+    return Picture(np.ascontiguousarray(samples[..., :-1]), alpha, kept.metadata, remarks)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -185,17 +233,16 @@ def _samples(image: Image.Image) -> NDArray[np.uint8]:
 def _wide_gray(image: Image.Image, name: str) -> Pixels:
     """Modes I and F as 16-bit gray (h, w, 1): integers up to 65535, floats from 0 to 1."""
     values = np.asarray(image)
-    top = 1.0 if image.mode == "F" else 65535
-    if not (values.min() >= 0 and values.max() <= top):
+    top, slack = (1.0, CLIPPED) if image.mode == "F" else (65535, 0)
+    if not (values.min() >= -slack and values.max() <= top + slack):
         raise MediaError(f"{name} has gray values outside 0 .. {top:g}")
     if image.mode == "F":
-        values = np.round(values * np.float32(65535))
+        values = np.round(np.clip(values, 0, 1) * np.float32(65535))
     return np.ascontiguousarray(values[..., None], dtype=np.uint16)
 
 
-def _from_cmyk(image: Image.Image) -> Image.Image:
+def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
     """CMYK in sRGB: by its own profile where it has a usable one."""
-    profile = image.info.get("icc_profile")
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -213,80 +260,3 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
     picture = eight_bit(read_picture(data, name))
     pixels = np.asarray(picture.pixels, np.uint8)
     return pixels.repeat(3, axis=2) if picture.gray else pixels
-
-
-def lost(picture: Picture, name: str) -> list[str]:
-    """What the format called `name` cannot hold of a picture, in words."""
-    missing = []
-    if picture.alpha is not None and name not in ALPHA_FORMATS:
-        missing.append("transparency")
-    if picture.depth == 16 and name not in DEEP_WRITERS:
-        missing.append("16 bits per sample")
-    return missing
-
-
-def to_image(picture: Picture) -> Image.Image:
-    """A Pillow image: L, LA, RGB, RGBA, or I;16 for 16-bit gray; else 16 bits become 8."""
-    if picture.depth == 16 and picture.gray and picture.alpha is None:
-        return Image.fromarray(picture.pixels[..., 0])
-    return Image.fromarray(eight_bit(picture).array())
-
-
-def write_picture(picture: Picture, name: str) -> bytes | memoryview:
-    """A picture in the format called `name`; what the format cannot hold is left out.
-
-    Raises:
-        MediaError: the picture is too large for the format.
-    """
-    if name not in ALPHA_FORMATS:
-        picture = Picture(picture.pixels, None, picture.metadata)
-    if picture.depth == 16 and name in DEEP_WRITERS:
-        return DEEP_WRITERS[name](picture)
-    out = io.BytesIO()
-    try:
-        image = to_image(eight_bit(picture))
-        options = SAVE_OPTIONS.get(name, {}) | _metadata_options(picture.metadata, name)
-        image.save(out, FORMATS[name], **options)
-    except BROKEN as error:
-        raise MediaError(f"cannot write this picture as {name}: {error}") from error
-    return out.getbuffer()
-
-
-def _metadata_options(metadata: Metadata, name: str) -> dict[str, Any]:
-    """Pillow's save options for what `name` can hold of the metadata."""
-    options: dict[str, Any] = {}
-    if name not in METADATA_FORMATS:
-        return options
-    fits = {k: v for k, v in (("exif", metadata.exif), ("xmp", metadata.xmp)) if v}
-    if name == "jpg":
-        fits = {k: v for k, v in fits.items() if len(v) <= JPEG_BLOCK}
-    if metadata.icc:
-        options["icc_profile"] = metadata.icc
-    if name == "tiff":
-        return options | {"tiffinfo": tiff_tags(metadata)}
-    if "exif" in fits:
-        options["exif"] = EXIF_PREFIX + fits["exif"]
-    if "xmp" in fits and name == "png":
-        from PIL.PngImagePlugin import PngInfo
-
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + fits["xmp"])
-    elif "xmp" in fits:
-        options["xmp"] = fits["xmp"]
-    return options
-
-
-def format_for(path: str) -> str:
-    """Output format of a path by its suffix; PNG for stdout.
-
-    Raises:
-        UsageError: the suffix names no known format.
-    """
-    if path == STREAM:
-        return "png"
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIX_FORMATS:
-        raise UsageError(
-            f"cannot tell the format of {path}: use --format or one of {', '.join(SUFFIX_FORMATS)}"
-        )
-    return SUFFIX_FORMATS[suffix]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.entropy.coder import IntArray, Tables
-from nccli.networks.entry import Entry
 from nccli.networks.products import Floats
 
 
@@ -95,30 +93,5 @@ class Sizes(Protocol):
         """Latents depend on the rate point that they are made for."""
 
 
-@dataclass(frozen=True, eq=False)
-class EntropyModel:
-    """What turns latents into bytes and back: exact, in arrays, the same on every machine.
-
-    Attributes:
-        entry: its line in the catalogue.
-        config: network sizes.
-        network: h_s and the parameter heads, exact integers in float64.
-        y_tables: rows by scale over step.
-        z_tables: rows by step index and channel.
-        gain: (NUM_ANCHORS, channels) log2 steps, 1/64 octave.
-        step_z: (NUM_ANCHORS,) log2 step of z, 1/64 octave, the encoder's default.
-        power: (64,) mantissas of 2^(i/64).
-    """
-
-    entry: Entry
-    config: Sizes
-    network: ParameterNetwork
-    y_tables: Tables
-    z_tables: Tables
-    gain: NDArray[np.int64]
-    step_z: NDArray[np.int64]
-    power: NDArray[np.int64]
-
-
-Context = IntArray
+Context = NDArray[np.integer[Any]]
 """What a network knows of a picture beside z: integers (context_channels, h, w) of the latents' grid."""

@@ -21,11 +21,12 @@ from nccli.entropy.rate import NUM_ANCHORS
 from nccli.entropy.steps import MAX_GAIN, NUM_ROWS, STEP_UNIT, STEP_Z_CHOICES
 from nccli.errors import ModelError
 from nccli.networks.chain import Conv
+from nccli.networks.entropy_model import EntropyModel
 from nccli.networks.entry import Entry
 from nccli.networks.image_model import Analysis, HyperAnalysis, ImageConfig, Synthesis
 from nccli.networks.image_parameters import ImageParameters
 from nccli.networks.integer import ACTIVATION_LIMIT, WEIGHT_LIMIT, Convolution, IntegerConv
-from nccli.networks.interface import EntropyModel, Sizes
+from nccli.networks.interface import Sizes
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,14 @@ The heavy modules are imported inside, so that planning a batch costs nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nccli import files
 from nccli.program.memory import check_memory
-from nccli.program.options import Common, Rate
+from nccli.program.options import Common
 
 if TYPE_CHECKING:
-    from nccli.coding.search import Target
     from nccli.media.picture import Picture
 
 
@@ -40,17 +40,14 @@ def read_picture(source: str, operation: str, common: Common) -> Picture:
     return picture
 
 
-def target_of(rate: Rate, picture: Picture, model: str) -> Target:
-    """What a user's rate option, or none, means for a picture and a model."""
-    from nccli.api import make_target
-
-    pixels = picture.height * picture.width
-    return make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr, model)
+def remarks_on(picture: Picture, source: str) -> tuple[str, ...]:
+    """What was wrong with the file of a picture."""
+    return tuple(f"{source}: {remark}" for remark in picture.remarks)
 
 
 def trim(picture: Picture, common: Common) -> Picture:
     """The picture without what the user does not want."""
-    from nccli.media.picture import Metadata, Picture
+    from nccli.media.picture import Metadata
 
     alpha = picture.alpha if common.keep_alpha else None
-    return Picture(picture.pixels, alpha, picture.metadata if common.keep_metadata else Metadata())
+    return replace(picture, alpha=alpha, metadata=picture.metadata if common.keep_metadata else Metadata())

@@ -11,12 +11,13 @@ from PIL import Image
 
 from nccli.codec.image import choose_device, model_of
 from nccli.coding.bits import bits_map
-from nccli.container.framing import Container, Header, SectionId
+from nccli.container.image_file import ImageContainer, ImageHeader
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.grid import LATENT_STRIDE, Grid
 from nccli.entropy.region import FULL
 from nccli.entropy.steps import STEP_UNIT
-from nccli.program.perform_masks import png_of
+from nccli.masks.mask import png_of
 
 RAMP = ((0, 0, 4), (60, 15, 110), (150, 40, 105), (225, 90, 45), (250, 180, 30), (252, 255, 200))
 """Colours of nothing, of a fifth of the most, and so on: lighter is more."""
@@ -38,7 +39,7 @@ class BitsMap:
     most: float
 
 
-def describe(container: Container) -> dict[str, float]:
+def describe(container: ImageContainer) -> dict[str, float]:
     """A file's region in the words of the options: share, gain and feather, levels and cells."""
     region = stored_setting(container).region
     if region is None:
@@ -53,7 +54,7 @@ def describe(container: Container) -> dict[str, float]:
     }
 
 
-def roi_map(container: Container) -> bytes:
+def roi_map(container: ImageContainer) -> bytes:
     """The importance of every position, softened as decoders do it; white all over without a mask."""
     header, region = container.header, stored_setting(container).region
     grid = Grid.of(header.height, header.width)
@@ -64,7 +65,7 @@ def roi_map(container: Container) -> bytes:
     return png_of(_enlarged(importance, header))
 
 
-def draw_bits(container: Container, device: str = "auto") -> BitsMap:
+def draw_bits(container: ImageContainer, device: str = "auto") -> BitsMap:
     """Where the bits of a file went.
 
     Raises:
@@ -85,7 +86,7 @@ def draw_bits(container: Container, device: str = "auto") -> BitsMap:
     return BitsMap(out.getvalue(), most)
 
 
-def _enlarged(positions: NDArray[np.uint8], header: Header) -> NDArray[np.uint8]:
+def _enlarged(positions: NDArray[np.uint8], header: ImageHeader) -> NDArray[np.uint8]:
     """Latent positions as the pixels that they stand for."""
     rows = positions.repeat(LATENT_STRIDE, 0)[: header.height]
     return rows.repeat(LATENT_STRIDE, 1)[:, : header.width]

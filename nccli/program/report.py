@@ -10,7 +10,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from nccli.container.framing import Container, SectionId
+from nccli.container.image_file import ImageContainer
+from nccli.container.section_ids import SectionId
 from nccli.entropy.rate import rate_to_lambda
 from nccli.errors import ExitCode
 from nccli.networks.entry import Entry
@@ -222,13 +223,13 @@ def section_name(number: int) -> str:
     return known.get(number, f"unknown 0x{number:02x}")
 
 
-def info_rows(source: str, container: Container, entry: Entry | None) -> dict[str, Any]:
+def info_rows(source: str, container: ImageContainer, entry: Entry | None) -> dict[str, Any]:
     """Every header field and section of a file."""
     header = container.header
     return {
         "input": source,
         "format": f"{container.version[0]}.{container.version[1]}",
-        "kind": header.kind.name.lower(),
+        "kind": container.kind.name.lower(),
         "bytes": container.size,
         "width": header.width,
         "height": header.height,

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from nccli.entropy.steps import LATENT_BITS
 from nccli.errors import UsageError
+from nccli.networks.entropy_model import EntropyModel
 from nccli.networks.image_model import EntropyNetwork, neighbours
 from nccli.networks.image_parameters import ImageParameters, checkerboard
 from nccli.networks.integer import IntegerConv
-from nccli.networks.interface import EntropyModel
 from nccli.zoo.network import ZooNetwork
 from nccli.zoo.zoo_parameters import ZooParameters
 

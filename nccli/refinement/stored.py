@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from nccli.codec.image import model_of
 from nccli.coding.payload import read_payload
 from nccli.coding.sender import Latents, Stream
-from nccli.container.framing import (
-    Container,
-    Section,
-    SectionId,
-    minimum_latent_bytes,
-    read_container,
-    write_container,
-)
+from nccli.container.image_file import ImageContainer, read_image, with_latents
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.grid import Grid
 from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
@@ -34,21 +28,14 @@ class Stored:
         stream: as it stands in the file.
     """
 
-    container: Container
+    container: ImageContainer
     weights: ImageWeights
     latents: Latents
     stream: Stream
 
     def pack(self, stream: Stream) -> bytes:
         """The file with other latents; everything else stays."""
-        header, setting = self.container.header, stream.setting
-        header = replace(header, rate=setting.rate, step_y=setting.step_y, step_z=setting.step_z)
-        payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
-        sections = [
-            Section(s.id, payload if s.id == SectionId.LATENTS else s.payload)
-            for s in self.container.sections
-        ]
-        return write_container(header, sections)
+        return with_latents(self.container.header, self.container.sections, stream.setting, stream.payload)
 
 
 def read_stored(data: bytes, device: str) -> Stored:
@@ -58,7 +45,7 @@ def read_stored(data: bytes, device: str) -> Stored:
         FormatError: the file is damaged.
         UnsupportedError: it needs another version or model.
     """
-    container = read_container(data)
+    container = read_image(data)
     weights = model_of(container, device)
     header, setting = container.header, stored_setting(container)
     grid = Grid.of(header.height, header.width)

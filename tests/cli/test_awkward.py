@@ -15,8 +15,8 @@ from PIL import Image, ImageCms
 
 import nccli
 from nccli.errors import ExitCode
-from nccli.media import still
-from nccli.media.metadata import ORIENTATION
+from nccli.media import save
+from nccli.media.exif import ORIENTATION
 from nccli.media.picture import Picture
 from tests.support import Call, Pixels
 
@@ -89,7 +89,7 @@ def deep_cases(x: Pixels) -> Iterator[Case]:
         for name in ("png", "tiff"):
             if (name, channels) != ("tiff", 2):
                 yield Case(
-                    f"deep{channels}.{name}", bytes(still.write_picture(picture, name)), shown, mode, 16
+                    f"deep{channels}.{name}", bytes(save.write_picture(picture, name)), shown, mode, 16
                 )
 
 

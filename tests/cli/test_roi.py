@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nccli.container.framing import SectionId, read_container
+from nccli.container.image_file import read_image
+from nccli.container.section_ids import SectionId
 from nccli.errors import ExitCode
 from nccli.masks.mask import mask_of_boxes
 from tests.support import Call, Pixels
@@ -28,7 +29,7 @@ def mask(photo: Pixels, tmp_path: Path) -> np.ndarray:
 
 
 def has_region(name: str) -> bool:
-    return read_container(Path(name).read_bytes()).find(SectionId.ROI) is not None
+    return read_image(Path(name).read_bytes()).find(SectionId.ROI) is not None
 
 
 @pytest.mark.usefixtures("mask")

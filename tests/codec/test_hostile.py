@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 
 from nccli.bounds import MAX_PIXELS, MAX_SIDE, STEP_Y_LIMIT
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_picture
 from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.schedule import Receiver, code_hyper, symbols_checksum
-from nccli.coding.search import Target
-from nccli.container.framing import (
-    MAGIC,
-    Header,
-    Section,
-    SectionId,
-    minimum_latent_bytes,
-    read_container,
-    write_container,
-)
+from nccli.container.framing import MAGIC, Section
+from nccli.container.image_file import ImageHeader, minimum_latent_bytes, read_image, write_image
+from nccli.container.section_ids import SectionId
 from nccli.entropy.coder import SymbolDecoder
 from nccli.entropy.grid import Grid
 from nccli.errors import FormatError, MediaError, UnsupportedError
@@ -44,7 +38,7 @@ class Original:
     """A valid file and what it decodes to."""
 
     data: bytes
-    header: Header
+    header: ImageHeader
     sections: tuple[Section, ...]
     pixels: Pixels
 
@@ -54,8 +48,8 @@ def originals(photo: Pixels, odd: Pixels, small: Pixels) -> list[Original]:
     alpha = np.arange(odd.shape[0] * odd.shape[1], dtype=np.uint32).reshape(odd.shape[:2]).astype(np.uint8)
     rich = Picture(odd, alpha, Metadata(icc=bytes(range(200)), xmp=b"<x/>"))
     files = [encode(photo, 0.03), encode(small, 0.0005), encode(small[:1, :1], 0.15)]
-    files.append(encode_picture(rich, Target(lmbda=0.01), device="cpu").data)
-    read = [read_container(data) for data in files]
+    files.append(encode_picture(rich, Encoding(Rate(lmbda=0.01), device="cpu")).data)
+    read = [read_image(data) for data in files]
     return [
         Original(data, r.header, r.sections, decode_bytes(data, device="cpu").pixels)
         for data, r in zip(files, read, strict=True)
@@ -90,7 +84,7 @@ def random_sections(rng: Random, file: Original, _: Original) -> bytes:
         sections.insert(int(rng.integers(len(sections) + 1)), Section(number, payload))
     if rng.random() < 0.5:
         sections = [s for s in sections if s not in file.sections]
-    return write_container(file.header, sections)
+    return write_image(file.header, sections)
 
 
 def random_size(rng: Random) -> tuple[int, int]:
@@ -108,7 +102,7 @@ def claimed_size(rng: Random, file: Original, _: Original) -> bytes:
     if rng.random() < 0.2:
         payload = payload[: len(payload) // 3]
     header = replace(file.header, width=width, height=height)
-    return write_container(header, [Section(SectionId.LATENTS, payload)])
+    return write_image(header, [Section(SectionId.LATENTS, payload)])
 
 
 def other_setting(rng: Random, file: Original, _: Original) -> bytes:
@@ -119,18 +113,18 @@ def other_setting(rng: Random, file: Original, _: Original) -> bytes:
         step_y=int(rng.integers(-limit, limit + 1)),
         step_z=int(rng.integers(7)),
     )
-    return write_container(header, list(file.sections))
+    return write_image(header, list(file.sections))
 
 
 def spliced(rng: Random, file: Original, other: Original) -> bytes:
     ours, theirs = file.sections[0].payload, other.sections[0].payload
     payload = ours[: int(rng.integers(len(ours)))] + theirs[int(rng.integers(len(theirs))) :]
-    return write_container(file.header, [Section(SectionId.LATENTS, payload), *file.sections[1:]])
+    return write_image(file.header, [Section(SectionId.LATENTS, payload), *file.sections[1:]])
 
 
 def random_payload(rng: Random, file: Original, _: Original) -> bytes:
     payload = rng.bytes(int(rng.integers(0, 2000)))
-    return write_container(file.header, [Section(SectionId.LATENTS, payload), *file.sections[1:]])
+    return write_image(file.header, [Section(SectionId.LATENTS, payload), *file.sections[1:]])
 
 
 def noise(rng: Random, file: Original, _: Original) -> bytes:
@@ -161,7 +155,7 @@ def check(file: Original, data: bytes) -> float:
         pixels = None
     seconds = time.process_time() - start
     if pixels is not None:
-        header = read_container(data).header
+        header = read_image(data).header
         assert pixels.shape[:2] == (header.height, header.width)
         if header == file.header:
             assert np.array_equal(pixels, file.pixels)
@@ -205,7 +199,7 @@ def test_attacks_are_mostly_refused(
     assert refused >= 6
 
 
-def with_right_check_of_z(weights: ImageWeights, header: Header, stream: bytes) -> bytes:
+def with_right_check_of_z(weights: ImageWeights, header: ImageHeader, stream: bytes) -> bytes:
     """A payload that gets past the check of z, so that all of y is decoded."""
     grid = Grid.of(header.height, header.width)
     receiver = Receiver(weights.y_tables, SymbolDecoder(stream))
@@ -218,5 +212,5 @@ def test_the_largest_free_claim_is_cheap(weights: ImageWeights, originals: list[
     payload = with_right_check_of_z(weights, header, b"")
     start = time.process_time()
     with pytest.raises(FormatError, match="checksum of the decoded latents"):
-        decode_bytes(write_container(header, [Section(SectionId.LATENTS, payload)]), device="cpu")
+        decode_bytes(write_image(header, [Section(SectionId.LATENTS, payload)]), device="cpu")
     assert time.process_time() - start < SECONDS

@@ -9,11 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from nccli.catalogue.entries import models_folder
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_picture
 from nccli.coding.payload import read_payload
-from nccli.coding.search import Target
 from nccli.coding.sender import Latents, send
-from nccli.container.framing import Header, Kind, Section, SectionId, read_container, write_container
+from nccli.container.framing import Section
+from nccli.container.image_file import ImageHeader, read_image, write_image
+from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.coder import SymbolDecoder, SymbolEncoder, Tables
 from nccli.entropy.grid import Grid
@@ -52,7 +54,7 @@ SMALL_WORDS = [
 
 
 def decoded_by_nccli(weights: ImageWeights, data: bytes) -> NDArray[np.int32]:
-    container = read_container(data)
+    container = read_image(data)
     header = container.header
     setting = stored_setting(container)
     grid = Grid.of(header.height, header.width)
@@ -110,8 +112,8 @@ def test_the_reference_decoder_agrees_at_the_limits(
         )
     )
     stream = send(weights, Latents(grid, y, z), Setting(rate, step_y, step_z))
-    header = Header(Kind.IMAGE, weights.entry.id, weights.entry.tag, 107, 75, rate, step_y, step_z)
-    data = write_container(header, [Section(SectionId.LATENTS, stream.payload)])
+    header = ImageHeader(weights.entry.id, weights.entry.tag, 107, 75, rate, step_y, step_z)
+    data = write_image(header, [Section(SectionId.LATENTS, stream.payload)])
     assert np.array_equal(reference.decode_y_hat(data, models_folder()), stream.y_hat)
     assert agree(weights, data)
 
@@ -130,15 +132,17 @@ def test_the_reference_decoder_agrees_on_regions(
     weights: ImageWeights, astronaut: Pixels, region: Region, lmbda: float
 ) -> None:
     picture = Picture(np.ascontiguousarray(astronaut[100:190, 200:340]))
-    data = encode_picture(picture, Target(lmbda=lmbda), device="cpu", measure=False, region=region).data
+    data = encode_picture(
+        picture, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False, region=region)
+    ).data
     assert agree(weights, data)
-    plain = encode_picture(picture, Target(lmbda=lmbda), device="cpu", measure=False).data
+    plain = encode_picture(picture, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False)).data
     assert not np.array_equal(decoded_by_nccli(weights, data), decoded_by_nccli(weights, plain))
 
 
 def test_damage_is_noticed_by_both(weights: ImageWeights, astronaut: Pixels) -> None:
     data = encode(np.ascontiguousarray(astronaut[:33, :47]), 0.01)
-    start = data.index(read_container(data).section(SectionId.LATENTS))
+    start = data.index(read_image(data).section(SectionId.LATENTS))
     for place in range(start, len(data) - 4, 7):
         damaged = bytearray(data)
         damaged[place] ^= 0x20
@@ -152,7 +156,8 @@ def test_examples_of_the_document() -> None:
     text = (ROOT / "docs" / "FORMAT.md").read_text()
     words = " ".join(f"{word:08X}" for word in SMALL_WORDS)
     assert words in " ".join(text.split())
-    line = next(line for line in text.splitlines() if line.strip().startswith("8e 4e 43 43"))
+    images = text[text.index("## 3 Images") :]
+    line = next(line for line in images.splitlines() if line.strip().startswith("8e 4e 43 43"))
     file = reference.parse(with_crc(bytes.fromhex(line.replace("CRC", ""))))
     assert (file.width, file.height, file.step_y, file.step_z) == (768, 512, 0, 3)
     assert (file.rate, file.latents) == (lambda_to_rate(0.01), b"\0")

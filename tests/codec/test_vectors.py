@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nccli.codec.image import decode_bytes
-from nccli.container.framing import read_container
+from nccli.container.image_file import read_image
 from tests.make_vectors import FOLDER, Vector, y_hat_digest
 
 VECTORS = [Vector(**item) for item in json.loads((FOLDER / "index.json").read_text())]
@@ -36,7 +36,7 @@ def test_the_index_lists_every_file() -> None:
 
 
 def test_vectors_cover_the_header() -> None:
-    headers = [read_container((FOLDER / v.file).read_bytes()).header for v in VECTORS]
+    headers = [read_image((FOLDER / v.file).read_bytes()).header for v in VECTORS]
     assert {(1, 1), (17, 33), (48, 64)} <= {(h.height, h.width) for h in headers}
     assert min(h.step_y for h in headers) < 0 < max(h.step_y for h in headers)
     assert {h.depth for h in headers} == {8, 16}
