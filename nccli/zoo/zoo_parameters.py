@@ -167,6 +167,8 @@ class ZooParameters:
                 continue
             place = np.arange(bottom - top)[:, None] * DIAGONAL + np.arange(width)
             for diagonal in range(DIAGONAL * (bottom - top - 1) + width):
+                if diagonal % DIAGONAL >= width:
+                    continue  # empty, where there are fewer columns than a diagonal steps over
                 yield Visit((top, bottom), place == diagonal, channels, diagonal)
 
     def predict(
