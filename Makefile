@@ -32,4 +32,4 @@ bench:
 
 # README's table, from docs/results.
 results:
-	$(RUN)/python docs/make_results.py
+	$(RUN)/python tools/make_results.py

@@ -17,50 +17,55 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nccli.api import decode, decode_array, encode
-    from nccli.codec import Decoded, Encoded, Report, decode_bytes, encode_picture, encode_pixels
-    from nccli.container import read_container
+    from nccli.codec.encoding import Encoding, Rate
+    from nccli.codec.image import Decoded, Encoded, Report, decode_bytes, encode_picture, encode_pixels
+    from nccli.codec.refining import RefineOptions
+    from nccli.coding.search import Target
+    from nccli.container.kinds import read_container
     from nccli.errors import FormatError, MediaError, ModelError, NccError, UnsupportedError, UsageError
-    from nccli.picture import Metadata, Picture
-    from nccli.refinement.api import Refined, refine, refine_file, refine_picture
-    from nccli.refinement.config import RefineOptions
-    from nccli.search import Target
+    from nccli.media.picture import Metadata, Picture
+    from nccli.refinement.refined import Refined, refine, refine_file, refine_picture
 
 _HOMES = {
-    "Decoded": "codec",
-    "Encoded": "codec",
+    "Decoded": "codec.image",
+    "Encoded": "codec.image",
+    "Encoding": "codec.encoding",
     "FormatError": "errors",
     "MediaError": "errors",
-    "Metadata": "picture",
+    "Metadata": "media.picture",
     "ModelError": "errors",
     "NccError": "errors",
-    "Picture": "picture",
-    "RefineOptions": "refinement.config",
-    "Refined": "refinement.api",
-    "Report": "codec",
-    "Target": "search",
+    "Picture": "media.picture",
+    "Rate": "codec.encoding",
+    "RefineOptions": "codec.refining",
+    "Refined": "refinement.refined",
+    "Report": "codec.image",
+    "Target": "coding.search",
     "UnsupportedError": "errors",
     "UsageError": "errors",
     "decode": "api",
     "decode_array": "api",
-    "decode_bytes": "codec",
+    "decode_bytes": "codec.image",
     "encode": "api",
-    "encode_picture": "codec",
-    "encode_pixels": "codec",
-    "read_container": "container",
-    "refine": "refinement.api",
-    "refine_file": "refinement.api",
-    "refine_picture": "refinement.api",
+    "encode_picture": "codec.image",
+    "encode_pixels": "codec.image",
+    "read_container": "container.kinds",
+    "refine": "refinement.refined",
+    "refine_file": "refinement.refined",
+    "refine_picture": "refinement.refined",
 }
 
 __all__ = [
     "Decoded",
     "Encoded",
+    "Encoding",
     "FormatError",
     "MediaError",
     "Metadata",
     "ModelError",
     "NccError",
     "Picture",
+    "Rate",
     "RefineOptions",
     "Refined",
     "Report",

@@ -8,17 +8,18 @@ Importing this costs no more than Pillow itself; networks are loaded with the fi
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from nccli.container import MAGIC, Container, Kind, SectionId, read_container
+from nccli.codec.encoding import Rate
+from nccli.container.framing import MAGIC
+from nccli.container.image_file import ImageContainer, read_image
+from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.errors import NccError
 
-INFO_SECTIONS = {"icc_profile": SectionId.ICC, "exif": SectionId.EXIF, "xmp": SectionId.XMP}
-"""Metadata under the names that Pillow gives it."""
-
-SAVE_OPTIONS = ("lmbda", "quality", "bpp", "size", "psnr", "model", "device")
+SAVE_OPTIONS = (*(field.name for field in fields(Rate)), "model", "device")
 
 
 class NccImageFile(ImageFile.ImageFile):
@@ -31,29 +32,27 @@ class NccImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         if self.fp is None:
-            raise SyntaxError("no file")
+            raise UnidentifiedImageError("no file")
         data = self.fp.read()
         try:
-            container = read_container(data)
+            container = read_image(data)
+            self._size = container.header.width, container.header.height
+            self._mode = _mode(container)
+            for number, (_, name) in METADATA_NAMES.items():
+                payload = container.find(number)
+                if payload:
+                    self.info[name] = payload
         except NccError as error:
-            raise SyntaxError(str(error)) from error
-        header = container.header
-        if header.kind != Kind.IMAGE:
-            raise SyntaxError(f"{header.kind.name.lower()} files are not pictures")
-        self._size = header.width, header.height
-        self._mode = _mode(container)
-        for name, number in INFO_SECTIONS.items():
-            payload = container.find(number)
-            if payload:
-                self.info[name] = payload
+            # A SyntaxError would do, too, but Pillow keeps its text to itself.
+            raise UnidentifiedImageError(str(error)) from error
         self._data = data
         self.tile = []
 
     def load(self) -> Any:
         """Decode, once."""
         if self._im is None or self._data:
-            from nccli.codec import decode_bytes
-            from nccli.media import to_image
+            from nccli.codec.image import decode_bytes
+            from nccli.media.save import to_image
 
             try:
                 picture = decode_bytes(self._data, max_pixels=self.width * self.height).picture
@@ -67,7 +66,7 @@ class NccImageFile(ImageFile.ImageFile):
         return super().load()
 
 
-def _mode(container: Container) -> str:
+def _mode(container: ImageContainer) -> str:
     header, alpha = container.header, container.find(SectionId.ALPHA) is not None
     if header.gray and header.depth == 16 and not alpha:
         return "I;16"
@@ -81,19 +80,29 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """`Image.save` for .ncc; metadata as Pillow's own formats do: the profile goes along, EXIF if given."""
     from nccli.api import encode
-    from nccli.media import picture_of
+    from nccli.media.still import picture_of
 
     given: dict[str, Any] = getattr(image, "encoderinfo", {})
     source = image.copy()
     source.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
-    exif = given.get("exif")
-    source.info["exif"] = exif.tobytes() if isinstance(exif, Image.Exif) else exif
+    source.info["exif"] = _exif_bytes(given.get("exif"))
     source.info |= {name: given[name] for name in ("icc_profile", "xmp") if name in given}
     options = {name: given[name] for name in SAVE_OPTIONS if name in given}
     try:
         file.write(encode(picture_of(source, "the image"), **options).data)
     except NccError as error:
         raise ValueError(str(error)) from error
+
+
+def _exif_bytes(exif: Any) -> Any:
+    from nccli.media.metadata import BROKEN_TAGS
+
+    if not isinstance(exif, Image.Exif):
+        return exif
+    try:
+        return exif.tobytes()
+    except BROKEN_TAGS as error:
+        raise ValueError(f"these EXIF tags cannot be written: {error}") from error
 
 
 Image.register_open(NccImageFile.format, NccImageFile, _accept)

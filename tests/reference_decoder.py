@@ -17,14 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from tests.reference_coder import (
-    CorruptError,
-    RangeDecoder,
-    Tables,
-    decode_symbols,
-    require,
-    unfold,
-)
+from tests.reference_coder import CorruptError, RangeDecoder, Tables, decode_symbols, require, unfold
 
 Ints = NDArray[np.int64]
 Tensors = dict[str, Ints]

@@ -8,16 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from tests.reference_coder import RangeDecoder, require
-from tests.reference_decoder import (
-    Ints,
-    Schedule,
-    Tensors,
-    decode_z,
-    layer,
-    local_rates,
-    parse,
-    shuffle,
-)
+from tests.reference_decoder import Ints, Schedule, Tensors, decode_z, layer, local_rates, parse, shuffle
 
 LIMIT = 2**24
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from nccli.catalogue import DEFAULT_MODEL, find
+from nccli.catalogue.entries import DEFAULT_MODEL, find
 from nccli.errors import UsageError
 from nccli.zoo.cache import fetched
 from nccli.zoo.names import PREFIX, zoo_models, zoo_models_named
@@ -72,7 +72,7 @@ CODECS = (
     Codec(
         "jpeg",
         "JPEG",
-        "still",
+        "stills",
         "quality",
         QUALITIES,
         "pillow",
@@ -80,12 +80,12 @@ CODECS = (
         (("format", "JPEG"), ("subsampling", "4:2:0")),
     ),
     Codec(
-        "webp", "WebP", "still", "quality", QUALITIES, "pillow", "PIL", (("format", "WEBP"), ("method", "4"))
+        "webp", "WebP", "stills", "quality", QUALITIES, "pillow", "PIL", (("format", "WEBP"), ("method", "4"))
     ),
     Codec(
         "avif",
         "AVIF",
-        "still",
+        "stills",
         "quality",
         (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0),
         "pillow",
@@ -95,7 +95,7 @@ CODECS = (
     Codec(
         "avif-slow",
         "AVIF, slow",
-        "still",
+        "stills",
         "quality",
         (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0),
         "pillow",
@@ -105,7 +105,7 @@ CODECS = (
     Codec(
         "jpeg2000",
         "JPEG 2000",
-        "still",
+        "stills",
         "compression ratio",
         (10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 130.0, 190.0),
         "pillow",
@@ -137,7 +137,7 @@ CODECS = (
     Codec(
         "x264",
         "H.264 (x264)",
-        "clip",
+        "clips",
         "qp",
         QPS,
         "av",
@@ -149,7 +149,7 @@ CODECS = (
     Codec(
         "x265",
         "H.265 (x265)",
-        "clip",
+        "clips",
         "qp",
         QPS,
         "av",
@@ -161,7 +161,7 @@ CODECS = (
     Codec(
         "svt-av1",
         "AV1 (SVT)",
-        "clip",
+        "clips",
         "qp",
         (10.0, 18.0, 26.0, 34.0, 42.0, 50.0, 57.0, 63.0),
         "av",
@@ -205,7 +205,7 @@ def _zoo_codec(name: str) -> Codec:
         raise UsageError(f"no codec named {name!r}; of the zoo there are: {known}")
     here = tuple(float(network.quality) for network in networks if fetched(network))
     title = name.removeprefix(PREFIX)
-    return Codec(name, title, "zoo", "quality", here, "nccli", "torch", (("networks", name),))
+    return Codec(name, title, "literature", "quality", here, "nccli", "torch", (("networks", name),))
 
 
 def zoo_model(codec: Codec, quality: float) -> str:
@@ -219,7 +219,7 @@ def missing(codec: Codec) -> str | None:
         found = find_spec(codec.module) is not None
     except ModuleNotFoundError:
         found = False
-    if codec.home == "zoo" and not codec.settings:
+    if codec.home == "literature" and not codec.settings:
         return f"its networks are not here: ncc models fetch '{codec.name}-*'"
     if not found:
         if codec.module.startswith("nccli."):
@@ -232,7 +232,7 @@ def release(codec: Codec) -> str:
     """The version of what a codec runs on; for ncc the weights, which decide its files."""
     if codec.home == "own":
         return f"weights {find(codec.option('model')).sha256[:8]}"
-    if codec.home == "zoo":
+    if codec.home == "literature":
         return f"weights {digest([find(zoo_model(codec, q)).sha256 for q in codec.settings])[:8]}"
     try:
         return f"{codec.package} {version(codec.package)}"

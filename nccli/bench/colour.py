@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.bench.coder import Frames
+from nccli.bench.coders import Frames
 
 Planes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """Y, Cb, Cr, each (h, w) of its own size."""

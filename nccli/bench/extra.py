@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nccli.bench.codecs import Codec
-from nccli.bench.coder import Coder, Frames
+from nccli.bench.coders import Coder, Frames
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import TypeVar
 
 from nccli import files
-from nccli.bench import memory
 from nccli.bench.codecs import Codec
-from nccli.bench.coder import Coder, Frames, open_coder
+from nccli.bench.coders import Coder, Frames, open_coder
 from nccli.bench.frames import load, shown
+from nccli.bench.peak import forget_peak, peak
 from nccli.bench.referee import compare
 from nccli.bench.rows import Row
 from nccli.errors import MediaError
@@ -65,10 +65,10 @@ def measure(task: Task) -> Row:
     """
     x = load(task.path, task.frames)
     coder = _warm(task.codec, task.threads, task.device, x, task.setting)
-    memory.forget_peak()
+    forget_peak()
     data, encode_s = _timed(lambda: coder.encode(x, task.setting), task.repeat)
     x_hat, decode_s = _timed(lambda: coder.decode(data, x.shape), task.repeat)
-    peak = memory.peak()
+    most = peak()
     if x_hat.shape != x.shape:
         raise MediaError(f"{task.image}: {x.shape} came back as {x_hat.shape}")
     quality = compare(x, x_hat, task.metrics, task.mask)
@@ -91,7 +91,7 @@ def measure(task: Task) -> Row:
         psnr_rest=quality.psnr_rest,
         encode_s=encode_s,
         decode_s=decode_s,
-        peak_mb=peak / 1e6,
+        peak_mb=most / 1e6,
         run=task.run,
         mark=task.mark,
     )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nccli.bench.codecs import Codec
-from nccli.bench.coder import Frames
-from nccli.codec import decode_bytes, encode_pixels
-from nccli.search import Target
+from nccli.bench.coders import Frames
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.program.inputs import limit_threads
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class OwnCoder:
 
     def encode(self, frames: Frames, setting: float) -> bytes:
         if self.effort is not None:
-            from nccli.refinement.api import refine
+            from nccli.refinement.refined import refine
 
             pixels = frames[0]
             return refine(
                 pixels, lmbda=setting, options=self.effort, model=self.model, device=self.device
             ).data
-        return encode_pixels(frames[0], Target(lmbda=setting), self.model, self.device, measure=False).data
+        return encode_pixels(
+            frames[0], Encoding(Rate(lmbda=setting), self.model, self.device, measure=False)
+        ).data
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Frames:
         return np.asarray(decode_bytes(data, self.device).pixels, np.uint8)[None]
@@ -42,7 +45,5 @@ class OwnCoder:
 
 def make(codec: Codec, threads: int, device: str) -> OwnCoder:
     """A coder for a codec whose home is this module."""
-    import torch
-
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     return OwnCoder(codec.option("model"), device, dict(codec.config).get("refine"))

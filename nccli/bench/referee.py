@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.bench.coder import Frames
+from nccli.bench.coders import Frames
 from nccli.bench.frames import load_mask
 from nccli.engine import thread_variables
 from nccli.errors import MediaError, NccError
@@ -84,7 +84,7 @@ def _serve(pipe: Connection[Any, Any]) -> None:
 
 
 def _judge(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None) -> Quality:
-    from nccli.metrics import psnr
+    from nccli.media.metrics import psnr
 
     inside, outside = _regions(mask, x, x_hat)
     return Quality(
@@ -101,7 +101,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _structure(x: Frames, x_hat: Frames) -> float | None:
-    from nccli.metrics import ms_ssim
+    from nccli.media.metrics import ms_ssim
 
     found = [ms_ssim(a, b) for a, b in zip(x, x_hat, strict=True)]
     return _mean([value for value in found if value is not None])
@@ -118,7 +118,7 @@ def _regions(path: str | None, x: Frames, x_hat: Frames) -> tuple[float | None, 
 def _psnr_where(x: Frames, x_hat: Frames, where: NDArray[np.bool_]) -> float | None:
     if not where.any():
         return None
-    from nccli.metrics import IDENTICAL_PSNR
+    from nccli.media.metrics import IDENTICAL_PSNR
 
     error = float(np.mean((x[:, where].astype(np.float64) - x_hat[:, where]) ** 2))
     return IDENTICAL_PSNR if error == 0 else float(10 * np.log10(255**2 / error))

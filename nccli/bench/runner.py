@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nccli import files
-from nccli.batch import PICTURE_SUFFIXES, plan
 from nccli.bench.codecs import Codec, digest, release
 from nccli.bench.frames import CLIP_SUFFIXES, find_mask, is_clip
 from nccli.bench.measure import Task, measure
@@ -18,7 +17,9 @@ from nccli.bench.rows import Row, read_rows, row_of
 from nccli.engine import make_engine
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import ExitCode, UsageError
-from nccli.work import Failure
+from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.program.job import Failure
+from nccli.program.plan import plan
 
 MANIFEST, FAILURES, RESULTS, TIMINGS = "manifest.jsonl", "failures.jsonl", "results.tsv", "timings.tsv"
 PICTURES = "pictures"
@@ -122,7 +123,7 @@ def find_images(sources: tuple[str, ...], recursive: bool, roi: str | None) -> t
         UsageError: there are none.
         MediaError: one cannot be read at all.
     """
-    wanted = PICTURE_SUFFIXES | CLIP_SUFFIXES
+    wanted = (*PICTURE_SUFFIXES, *CLIP_SUFFIXES)
     paths = list(dict.fromkeys(job.source for job in plan(sources, None, None, recursive, wanted, ".ncc")))
     if files.STREAM in paths:
         raise UsageError("bench takes files, not pipes")

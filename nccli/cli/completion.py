@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nccli.examples import COMPLETION_EXAMPLES
+from nccli.cli.examples import COMPLETION_EXAMPLES
 
 
 @click.command(epilog=COMPLETION_EXAMPLES)

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from nccli.catalogue import Entry, card, entries, model_path, verify, zoo_entry
-from nccli.cli.fetch import fetch_models
+from nccli.catalogue.entries import card, entries, model_path, verify, zoo_entry
+from nccli.cli.models_fetch import fetch_models
 from nccli.errors import ExitCode, ModelError
-from nccli.report import print_models
+from nccli.networks.entry import Entry
+from nccli.program.tables import print_models
 from nccli.zoo.cache import fetched
 from nccli.zoo.names import is_zoo_name, zoo_models
 
@@ -51,7 +52,7 @@ def _weights_file(name: str) -> str:
         raise ModelError(f"{name} has no card here: CompressAI's model zoo describes it")
     shipped = {entry.name: entry.file for entry in reversed(entries())}
     if name not in shipped:
-        from nccli.roi.models import roi_entries
+        from nccli.masks.make import roi_entries
 
         shipped |= {entry.name: entry.file for entry in roi_entries()}
     if name not in shipped:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nccli.entropy import IntArray, Tables
+from nccli.entropy.coder import IntArray, Tables
 
 
 def escape_bits(symbols: IntArray) -> NDArray[np.float64]:

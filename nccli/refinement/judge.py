@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nccli.coding import Setting
-from nccli.encoding import Latents, price
-from nccli.quantize import LATENT_BITS
-from nccli.refinement.distortion import PEAK_SQUARED, Distortion
+from nccli.coding.sender import Latents, price
+from nccli.entropy.setting import Setting
+from nccli.entropy.steps import LATENT_BITS
+from nccli.refinement.aims import Measured
+from nccli.refinement.metric import PEAK_SQUARED, Distortion
 from nccli.refinement.problem import Engine
-from nccli.refinement.targets import Measured
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Judge:
         weights = task.engine.weights
         size, y_hat = price(weights, latents, setting)
         scale = weights.spread[:, None, None] / 2**LATENT_BITS
-        shown = task.distortion.rounded(weights.g_s(y_hat.float()[None] * scale, self._anchors))
+        y = torch.from_numpy(y_hat).to(weights.device).float()
+        shown = task.distortion.rounded(weights.g_s(y[None] * scale, self._anchors))
         squared = float(task.distortion.squared(shown))
         plain = float(task.distortion.squared(shown, weighted=False))
         psnr = 10 * math.log10(PEAK_SQUARED / max(plain, 1e-9))

@@ -18,16 +18,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nccli.container import STEP_Y_LIMIT
-from nccli.quantize import STEP_UNIT
+from nccli.bounds import STEP_Y_LIMIT
+from nccli.codec.refining import RefineOptions
+from nccli.entropy.steps import STEP_UNIT
 from nccli.refinement.adam import Adam
+from nccli.refinement.aims import Control
 from nccli.refinement.best import Best
-from nccli.refinement.config import RefineOptions
-from nccli.refinement.distortion import PEAK_SQUARED
 from nccli.refinement.judge import Candidate, Judge, Task
+from nccli.refinement.metric import PEAK_SQUARED
 from nccli.refinement.problem import Problem
 from nccli.refinement.relax import Relaxation
-from nccli.refinement.targets import Control
 from nccli.refinement.trace import Moment, Observer, Row, ignore
 
 FREEZE_Z, FREEZE_STEP = 0.6, 0.8
@@ -118,7 +118,7 @@ class Optimiser:
         self._features: Tensor | None = None
         self._z_bits = 0.0
         self._relaxation = Relaxation(options.method, options.classes, *options.shape())
-        self._generator = torch.Generator(task.latents.y.device).manual_seed(options.seed)
+        self._generator = torch.Generator(task.engine.weights.device).manual_seed(options.seed)
         self._clock = Clock(options)
         self._judge = Judge(task, self._problem.anchors)
         self.start = self._judge.candidate(task.latents, task.setting, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nccli.checkpoint import read_checkpoint
 from nccli.errors import ModelError
-from nccli.lite0 import MEAN, SPREAD, load_lite0
-from nccli.refinement.distortion import Metric
+from nccli.networks.checkpoint import read_checkpoint
+from nccli.networks.lite0 import MEAN, SPREAD, load_lite0
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+"""Two pictures (1, 3, h, w) in [0, 1] -> distortion, 0 when they are equal."""
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 """Backbone of LPIPS in torch's cache."""

@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nccli.encoding import Latents, Stream, send
+from nccli.codec.refining import RefineOptions
+from nccli.coding.search import Target
+from nccli.coding.sender import Latents, Stream, send
 from nccli.errors import UsageError
-from nccli.picture import Pixels
-from nccli.refinement.config import RefineOptions
-from nccli.refinement.distortion import Importance, Source, make_metric
+from nccli.media.picture import Pixels
+from nccli.networks.weights import ImageWeights
+from nccli.refinement.aims import Control
 from nccli.refinement.judge import Task
 from nccli.refinement.large import Refined, Start, Windows
+from nccli.refinement.metric import Importance, Source, make_metric
 from nccli.refinement.optimise import Optimiser
 from nccli.refinement.problem import Engine
 from nccli.refinement.start import control_for, lambda_of, searched, starts
-from nccli.refinement.targets import Control
 from nccli.refinement.trace import Observer, Row, ignore
 from nccli.refinement.trim import trim
 from nccli.refinement.verdict import Verdict
 from nccli.refinement.windows import windows
-from nccli.search import Target
-from nccli.weights import ImageWeights
 
 Pack = Callable[[Stream], bytes]
 """A coded picture -> the file."""
@@ -93,7 +93,7 @@ def improve(
         chosen, setting = found[0]
         if len(found) > 1:
             chosen, setting = min(found, key=lambda f: verdict.objective(verdict.measure(send(weights, *f))))
-        free = Latents(chosen.grid, chosen.y.clone(), chosen.z.clone())
+        free = Latents(chosen.grid, chosen.y.copy(), chosen.z.copy())
         start = Start(Engine.of(weights), source, free, setting)
         before = verdict.measure(stream)
         overhead = len(pack(stream)) - len(stream.payload)
@@ -130,7 +130,7 @@ def _refine(start: Start, plan: Plan, control: Control, overhead: float) -> Refi
     grid = start.latents.grid
     if len(windows(grid)) > 1:
         return Windows(start, plan.options, control, plan.observer).run()
-    distortion = start.source.distortion(slice(None), slice(None), start.latents.y.device)
+    distortion = start.source.distortion(slice(None), slice(None), start.engine.weights.device)
     pixels = start.source.pixels.shape[0] * start.source.pixels.shape[1]
     task = Task(start.engine, start.latents, start.setting, distortion, pixels, overhead)
     task = replace(task, setting=searched(task, plan.options, control.lmbda))

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import torch
 
-from nccli.analysis import Analyser
-from nccli.coding import Setting
-from nccli.encoding import Latents
-from nccli.picture import Pixels
-from nccli.quantize import STEP_Z_CHOICES
-from nccli.rate import RATE_UNIT, lambda_to_rate, rate_to_lambda
-from nccli.refinement.config import RefineOptions
+from nccli.codec.refining import RefineOptions
+from nccli.coding.analysis import Analyser
+from nccli.coding.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
+from nccli.coding.sender import Latents
+from nccli.entropy.rate import RATE_UNIT, lambda_to_rate, rate_to_lambda
+from nccli.entropy.region import STEP_PER_RATE
+from nccli.entropy.setting import Setting
+from nccli.entropy.steps import STEP_Z_CHOICES
+from nccli.media.picture import Pixels
+from nccli.networks.weights import ImageWeights
+from nccli.refinement.aims import Control, Fixed, Quality, Size
 from nccli.refinement.judge import Judge, Task
 from nccli.refinement.problem import Problem
-from nccli.refinement.targets import Control, Fixed, Quality, Size
-from nccli.roi.field import STEP_PER_RATE
-from nccli.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
-from nccli.weights import ImageWeights
 
 SAME_OCTAVES = 0.05
 """Difference of lambda that the optimisation is left to deal with."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from nccli.codec import model_of, stored_setting
-from nccli.coding import CHECKS_BYTES, Grid, Receiver, code_hyper, receive
-from nccli.container import (
-    Container,
-    Section,
-    SectionId,
-    minimum_latent_bytes,
-    read_container,
-    write_container,
-)
-from nccli.encoding import Latents, Stream
-from nccli.entropy import SymbolDecoder
-from nccli.quantize import LATENT_BITS, STEP_Z_CHOICES
-from nccli.weights import ImageWeights
+from nccli.codec.image import model_of
+from nccli.coding.payload import read_payload
+from nccli.coding.sender import Latents, Stream
+from nccli.container.image_file import ImageContainer, read_image, with_latents
+from nccli.container.section_ids import SectionId
+from nccli.container.sections import stored_setting
+from nccli.entropy.grid import Grid
+from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
+from nccli.networks.weights import ImageWeights
 
 
 @dataclass(frozen=True)
@@ -33,21 +28,14 @@ class Stored:
         stream: as it stands in the file.
     """
 
-    container: Container
+    container: ImageContainer
     weights: ImageWeights
     latents: Latents
     stream: Stream
 
     def pack(self, stream: Stream) -> bytes:
         """The file with other latents; everything else stays."""
-        header, setting = self.container.header, stream.setting
-        header = replace(header, rate=setting.rate, step_y=setting.step_y, step_z=setting.step_z)
-        payload = stream.payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
-        sections = [
-            Section(s.id, payload if s.id == SectionId.LATENTS else s.payload)
-            for s in self.container.sections
-        ]
-        return write_container(header, sections)
+        return with_latents(self.container.header, self.container.sections, stream.setting, stream.payload)
 
 
 def read_stored(data: bytes, device: str) -> Stored:
@@ -57,15 +45,12 @@ def read_stored(data: bytes, device: str) -> Stored:
         FormatError: the file is damaged.
         UnsupportedError: it needs another version or model.
     """
-    container = read_container(data)
+    container = read_image(data)
     weights = model_of(container, device)
     header, setting = container.header, stored_setting(container)
     grid = Grid.of(header.height, header.width)
     payload = container.section(SectionId.LATENTS)
-    with torch.inference_mode():
-        y_hat = receive(weights, grid, setting, payload)
-        receiver = Receiver(weights.y_tables, SymbolDecoder(payload[CHECKS_BYTES:]))
-        symbols = code_hyper(weights, grid, setting.step_z, receiver)
-        z = torch.from_numpy(symbols).to(y_hat.device).float() * 2.0 ** STEP_Z_CHOICES[setting.step_z]
-        latents = Latents(grid, y_hat.float() / 2**LATENT_BITS, z)
-    return Stored(container, weights, latents, Stream(setting, payload, y_hat))
+    read = read_payload(weights, grid, setting, payload)
+    z = read.z.astype(np.float32) * np.float32(2.0 ** STEP_Z_CHOICES[setting.step_z])
+    latents = Latents(grid, read.y_hat.astype(np.float32) / np.float32(2**LATENT_BITS), z)
+    return Stored(container, weights, latents, Stream(setting, payload, read.y_hat))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nccli.encoding import Stream, send
+from nccli.coding.sender import Stream, send
+from nccli.networks.weights import ImageWeights
 from nccli.refinement.large import Refined
 from nccli.refinement.verdict import Verdict
-from nccli.weights import ImageWeights
 
 REACH = 64
 """Furthest move of step_y, 1/64 octave."""

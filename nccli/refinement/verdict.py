@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import torch
 
-from nccli.coding import Grid
-from nccli.encoding import Stream
-from nccli.metrics import psnr
-from nccli.refinement.distortion import Source
-from nccli.refinement.targets import Control, Fixed, Measured, Quality, Size
+from nccli.coding.sender import Stream
+from nccli.coding.tiles import Shape, reconstruct
+from nccli.entropy.grid import Grid
+from nccli.media.metrics import psnr
+from nccli.networks.weights import ImageWeights
+from nccli.refinement.aims import Control, Fixed, Measured, Quality, Size
+from nccli.refinement.metric import Source
 from nccli.refinement.windows import windows
-from nccli.tiles import Shape, reconstruct
-from nccli.weights import ImageWeights
 
 
 class Verdict:

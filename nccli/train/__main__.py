@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from nccli.catalogue import find
+from nccli.catalogue.entries import find
 from nccli.train import data
 from nccli.train.imagemain import add_image_parser, run_image, run_profile
 from nccli.train.loop import Trainer

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nccli.analysis import Analyser
-from nccli.coding import Setting
-from nccli.encoding import Latents, default_step_z, price, walk
-from nccli.entropy import IntArray, Tables
-from nccli.picture import Pixels
-from nccli.rate import (
+from nccli.coding.analysis import Analyser
+from nccli.coding.search import setting_at
+from nccli.coding.sender import Latents, default_step_z, price, walk
+from nccli.coding.tiles import Shape, reconstruct
+from nccli.entropy.coder import IntArray, Tables
+from nccli.entropy.rate import (
     ANCHOR_SPACING,
     FIRST_ANCHOR,
     LAMBDA_MAX,
@@ -27,11 +27,12 @@ from nccli.rate import (
     lambda_to_rate,
     rate_to_lambda,
 )
-from nccli.search import setting_at
-from nccli.tables import MAX_REACH, fitted_tables
-from nccli.tiles import Shape, reconstruct
+from nccli.entropy.setting import Setting
+from nccli.entropy.tables import MAX_REACH
+from nccli.media.picture import Pixels
+from nccli.networks.weights import ImageWeights
 from nccli.train.distortion import Distortion
-from nccli.weights import ImageWeights
+from nccli.train.fitting import fitted_tables
 
 REACH = MAX_REACH + 1
 """Larger magnitudes are counted as this one: no row reaches it, so they belong to the escapes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nccli.catalogue import Entry
+from nccli.networks.entry import Entry
 from nccli.train.evaluate import COMPARED, Measured
 from nccli.train.plan import plan_of
 

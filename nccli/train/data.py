@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
+from nccli.media.formats import PICTURE_SUFFIXES, READ_FORMATS
 
 MOST_SHRUNK = 2.0
 """Sides of a tile over sides of what is made of it, at most."""
@@ -91,13 +91,13 @@ def _blobs(path: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the images of a folder (sorted, recursive), a tar shard or a single file."""
     if path.is_dir():
         for item in sorted(path.rglob("*")):
-            if item.suffix.lower() in SUFFIXES or item.suffix == ".tar":
+            if item.suffix.lower() in PICTURE_SUFFIXES or item.suffix == ".tar":
                 yield from _blobs(item)
     elif path.suffix == ".tar":
         with tarfile.open(path) as shard:
             for member in shard:
                 stream = shard.extractfile(member)
-                if stream is not None and Path(member.name).suffix.lower() in SUFFIXES:
+                if stream is not None and Path(member.name).suffix.lower() in PICTURE_SUFFIXES:
                     yield Path(member.name).name, stream.read()
     else:
         yield path.name, path.read_bytes()
@@ -110,7 +110,7 @@ def _kind(name: str) -> Kind:
 def _tiles(blob: bytes, size: int) -> list[NDArray[np.uint8]]:
     """Non-overlapping (size, size, 3) tiles of one encoded image; none if it is too small or broken."""
     try:
-        with Image.open(io.BytesIO(blob)) as image:
+        with Image.open(io.BytesIO(blob), formats=READ_FORMATS) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError):
         return []

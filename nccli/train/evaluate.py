@@ -7,21 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from nccli.analysis import Analyser
 from nccli.bench.curves import Point, difference
-from nccli.catalogue import find
-from nccli.codec import encode_pixels
-from nccli.coding import Group, Setting
-from nccli.encoding import CostCounter, Encoder, Latents, Sender
-from nccli.media import decode_picture
-from nccli.picture import Pixels
-from nccli.rate import LAMBDA_MAX, lambda_to_rate
-from nccli.search import Target, setting_at
-from nccli.train.data import SUFFIXES
-from nccli.weights import ImageWeights, load_model
+from nccli.catalogue.entries import find
+from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.image import encode_pixels
+from nccli.coding.analysis import Analyser
+from nccli.coding.schedule import Group
+from nccli.coding.search import setting_at
+from nccli.coding.sender import CostCounter, Encoder, Latents, Sender
+from nccli.entropy.coder import IntArray
+from nccli.entropy.rate import LAMBDA_MAX, lambda_to_rate
+from nccli.entropy.setting import Setting
+from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.media.picture import Pixels
+from nccli.media.still import decode_picture
+from nccli.networks.weights import ImageWeights
 
 COMPARED = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 """Metrics that BD-rates are given for."""
@@ -49,7 +53,7 @@ class Measured:
 def measure(pictures: Sequence[Pixels], model: str) -> Iterator[Point]:
     """One point per lambda, averaged per picture."""
     for lmbda in LAMBDAS:
-        reports = [encode_pixels(x, Target(lmbda=lmbda), model).report for x in pictures]
+        reports = [encode_pixels(x, Encoding(Rate(lmbda=lmbda), model)).report for x in pictures]
         count = len(reports)
         yield Point(
             setting=lmbda,
@@ -60,24 +64,24 @@ def measure(pictures: Sequence[Pixels], model: str) -> Iterator[Point]:
 
 
 class ChannelWatch(Sender):
-    """Sends nothing, and notes which channels have symbols other than zero: `used`, (M,) bool."""
+    """Sends nothing, and notes which channels have symbols other than zero: `used`, (channels,)."""
 
     def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting) -> None:
         super().__init__(weights, latents, setting, CostCounter())
-        self.used = torch.zeros(weights.config.M, dtype=torch.bool)
+        self.used = np.zeros(weights.network.channels, np.bool_)
 
-    def latents(self, group: Group) -> Tensor:
+    def latents(self, group: Group) -> IntArray:
         symbols = super().latents(group)
-        self.used |= symbols.ne(0).any(1).cpu()
+        channels = group.sent[symbols != 0] // group.indexes.shape[1]
+        self.used[group.visit.channels[0] + channels] = True
         return symbols
 
 
-@torch.inference_mode()
-def used_channels(pictures: Sequence[Pixels], model: str) -> Tensor:
-    """Which channels of y are not zero throughout at the highest rate, (M,) bool."""
+def used_channels(pictures: Sequence[Pixels], model: str) -> NDArray[np.bool_]:
+    """Which channels of y are not zero throughout at the highest rate, (M,)."""
     weights = load_model(find(model))
     setting = setting_at(weights, lambda_to_rate(LAMBDA_MAX))
-    used = torch.zeros(weights.config.M, dtype=torch.bool)
+    used = np.zeros(weights.network.channels, np.bool_)
     for x in pictures:
         analysed = Analyser(weights, x)
         watch = ChannelWatch(weights, analysed(setting), setting)
@@ -100,7 +104,7 @@ def bd_rates(anchor: Path, points: list[Point]) -> dict[str, float]:
 
 def evaluate(folder: Path, model: str, anchors: list[Path], every: int) -> Measured:
     """Measure on every n-th picture of a folder; print as it goes."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[::every]
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)[::every]
     pictures = [decode_picture(path.read_bytes(), str(path)) for path in paths]
     points = []
     for point in measure(pictures, model):

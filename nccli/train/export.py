@@ -10,19 +10,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nccli.catalogue import Entry
-from nccli.layers import IntegerConv2d, to_integer
-from nccli.model import ImageModel
-from nccli.quantize import STEP_UNIT, power_table
-from nccli.tables import density_tables, prior_tables
+from nccli.entropy.steps import STEP_UNIT, power_table
+from nccli.networks.entry import Entry
+from nccli.networks.image_model import ImageModel
+from nccli.networks.weights import (
+    assemble_weights,
+    layer_tensors,
+    save_weights,
+    table_tensors,
+    to_integer,
+)
 from nccli.train.calibrate import calibrate
 from nccli.train.distortion import DISTORTIONS
+from nccli.train.fitting import density_tables, prior_tables
 from nccli.train.grow import model_of
 from nccli.train.loop import part_of, read_checkpoint
 from nccli.train.plan import plan_of
 from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
-from nccli.weights import assemble_weights, save_weights, table_tensors
 
 SIGNAL_LAYERS = ("overlap", "patch", "down", "up")
 """Layers whose weights stay in float32: the whole signal passes through them."""
@@ -45,21 +50,11 @@ def _float_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _integer_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Weights, biases and shifts of the integer network; its bounds are proved here."""
-    tensors = {}
-    for name, module in to_integer(network).named_modules():
-        if isinstance(module, IntegerConv2d):
-            for part in ("weight", "bias", "shift"):
-                tensors[f"entropy.{name}.{part}"] = getattr(module, part)
-    return tensors
-
-
 def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
     """Write the model file of a checkpoint, its tables fitted on `tiles`, and return its path."""
     model = pruned(load_average(checkpoint), tiles[:: max(len(tiles) // PRUNING_TILES, 1)])
     tie_scales(model)
-    tensors = _integer_tensors(model.entropy)
+    tensors = layer_tensors(to_integer(model.entropy), "entropy.")
     for part in ("g_a", "g_s", "h_a"):
         tensors |= _float_tensors(getattr(model, part), part)
     tensors |= {

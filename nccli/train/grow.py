@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from nccli.model import PATCH, ImageConfig, ImageModel
-from nccli.rate import NUM_ANCHORS
+from nccli.entropy.rate import NUM_ANCHORS
+from nccli.networks.image_model import PATCH, ImageConfig, ImageModel
 from nccli.train.klt import detail_start
 
 SAMPLE_TILES = 100

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nccli.layers import Depthwise
-from nccli.memory import keep_freed_memory
-from nccli.metrics import MS_SSIM_MIN_SIDE
-from nccli.model import CONFIGS
+from nccli.media.metrics import MS_SSIM_MIN_SIDE
+from nccli.networks.allocator import keep_freed_memory
+from nccli.networks.image_model import CONFIGS
+from nccli.networks.layers import Depthwise
 from nccli.train import data
 from nccli.train.distortion import DISTORTIONS
 from nccli.train.incoming import Incoming

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nccli.model import PATCH, PIXEL_SCALE, ImageModel
-from nccli.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, rate_to_lambda
+from nccli.entropy.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, rate_to_lambda
+from nccli.networks.image_model import PATCH, PIXEL_SCALE, ImageModel
 
 LEAST_ENERGY = 1e-8
 """Variance that a channel is taken to have at least."""

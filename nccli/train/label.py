@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from nccli.roi.external import onnx_mask
+from nccli.masks.external import onnx_mask
 from nccli.train.segdata import BACKGROUNDS, SIDE
 
 CHUNK = 25

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nccli.layers import Block, Depthwise
-from nccli.model import CONFIGS, LATENT_STRIDE, ImageModel
+from nccli.entropy.grid import LATENT_STRIDE
+from nccli.networks.image_model import CONFIGS, ImageModel
+from nccli.networks.layers import Block, Depthwise
 from nccli.train.data import Batch, Sampler, Tiles
 from nccli.train.distortion import DISTORTIONS
 from nccli.train.graph import Replayed

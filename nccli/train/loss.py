@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nccli.model import LATENT_STRIDE, ImageModel, first_pass_mask
-from nccli.prior import bits, lower_bound
-from nccli.quantize import LOWEST_LOG2_RATIO, anchor_weights, noisy, straight_through
-from nccli.rate import FIRST_ANCHOR, LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
+from nccli.entropy.grid import LATENT_STRIDE
+from nccli.entropy.rate import FIRST_ANCHOR, LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
+from nccli.entropy.steps import LOWEST_LOG2_RATIO
+from nccli.networks.anchors import anchor_weights
+from nccli.networks.image_model import ImageModel, first_pass_mask
+from nccli.networks.prior import bits, lower_bound
 from nccli.train.distortion import Distortion, squared_error
+from nccli.train.proxies import noisy, straight_through
 
 RATIO_MIN = 2.0**LOWEST_LOG2_RATIO
 """Smallest scale relative to the step; symbols there are not coded at all."""

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from nccli.lite0 import load_lite0
-from nccli.roi.segment import Block, Encoder, Unit
+from nccli.masks.segment import Block, Encoder, Unit
+from nccli.networks.lite0 import load_lite0
 
 PARTS = ("weight", "bias", "running_mean", "running_var")
 """Of a normalisation."""

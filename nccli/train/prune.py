@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nccli.model import ImageModel
-from nccli.rate import NUM_ANCHORS
+from nccli.entropy.rate import NUM_ANCHORS
+from nccli.networks.image_model import ImageModel
 
 
 @torch.no_grad()

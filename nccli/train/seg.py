@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nccli.roi.models import ROI_CATALOGUE
-from nccli.roi.segment import SegConfig, SegNetwork, foreground, network_mask, pack, read_network
+from nccli.masks.make import ROI_CATALOGUE
+from nccli.masks.segment import SegConfig, SegNetwork, foreground, network_mask, pack, read_network
 from nccli.train.pretrained import start_encoder
 from nccli.train.segdata import Frame, Pool, clip_frames, held_labels, load_pool, random_batch
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from nccli.media.formats import READ_FORMATS
+
 SIDE = 256
 """Pictures and masks are kept at this size, stretched to squares."""
 
@@ -109,7 +111,10 @@ def clip_frames(clip: Path) -> list[Frame]:
     for path in sorted(clip.iterdir()):
         mask = clip / "masks" / f"{path.stem}.png"
         if path.is_file() and mask.is_file():
-            with Image.open(path) as picture, Image.open(mask) as shown:
+            with (
+                Image.open(path, formats=READ_FORMATS) as picture,
+                Image.open(mask, formats=READ_FORMATS) as shown,
+            ):
                 frames.append((picture.convert("RGB"), shown.convert("L")))
     return frames
 

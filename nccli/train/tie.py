@@ -7,8 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from nccli.model import ImageModel
-from nccli.quantize import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE
+from nccli.entropy.steps import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE
+from nccli.networks.image_model import ImageModel
 
 QUIET = 1e-3
 """Chance that a symbol of the lowest row that is coded is not zero."""

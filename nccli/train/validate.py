@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from nccli.model import LATENT_STRIDE, ImageModel
+from nccli.entropy.grid import LATENT_STRIDE
+from nccli.networks.image_model import ImageModel
 from nccli.train.data import Kind, Tiles, shrunk
 from nccli.train.distortion import Distortion
 from nccli.train.loss import Rates, forward

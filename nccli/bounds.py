@@ -1,0 +1,14 @@
+"""What no file may exceed. Standard library only."""
+
+from __future__ import annotations
+
+MAX_SIDE = 2**16
+
+MAX_PIXELS = 2**28
+"""Largest picture the format can hold: 268 megapixels."""
+
+DEFAULT_MAX_PIXELS = 2**27
+"""Larger pictures are refused unless the user raises the limit: 134 megapixels."""
+
+STEP_Y_LIMIT = 1024
+"""Largest magnitude of step_y: 16 octaves."""

@@ -1,0 +1,1 @@
+"""Models by name and number, and how they are loaded."""

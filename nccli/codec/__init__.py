@@ -1,0 +1,1 @@
+"""What goes into a file of each kind, and comes out again."""

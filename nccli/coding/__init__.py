@@ -1,0 +1,1 @@
+"""The schedule of symbols, and the encoder's choices along it."""

@@ -1,0 +1,1 @@
+"""Steps, rates, densities and the range coder."""

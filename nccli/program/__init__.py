@@ -1,0 +1,1 @@
+"""A command over its inputs: options, jobs, workers, reports."""

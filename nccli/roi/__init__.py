@@ -1,1 +1,0 @@
-"""Regions of interest: masks, their place in the bitstream, and models that find them."""
