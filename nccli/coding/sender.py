@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nccli.coding.details import Details
 from nccli.coding.payload import CHECKS_BYTES, pack_payload
 from nccli.coding.schedule import (
     Features,
@@ -60,12 +61,25 @@ class Stream:
     Attributes:
         setting: where on the rate axis.
         payload: checksums and range-coded symbols, the latents section.
+        z: (channels, hz, wz) symbols.
         y_hat: (M, h, w) fixed point, int32, as the decoder will have it.
+        details: what is coded beside, if anything.
     """
 
     setting: Setting
     payload: bytes
+    z: IntArray
     y_hat: NDArray[np.int32]
+    details: Details | None = None
+
+
+Complete = Callable[[Stream], Stream]
+"""Gives a stream its details."""
+
+
+def bare(stream: Stream) -> Stream:
+    """A stream without details."""
+    return stream
 
 
 class CostCounter:
@@ -107,9 +121,15 @@ def _rounded(scaled: NDArray[np.float64]) -> NDArray[np.int32]:
 class Encoder:
     """Codes a picture at any setting; what h_s makes of z is kept while latents stay the same."""
 
-    def __init__(self, weights: EntropyModel, analysed: Analysed, context: Context | None = None) -> None:
-        """context: of the picture's condition."""
-        self.weights, self.analysed, self._context = weights, analysed, context
+    def __init__(
+        self,
+        weights: EntropyModel,
+        analysed: Analysed,
+        context: Context | None = None,
+        complete: Complete = bare,
+    ) -> None:
+        """context: of the picture's condition; complete: gives a stream its details."""
+        self.weights, self.analysed, self._context, self._complete = weights, analysed, context, complete
         self._features: dict[int, Features] = {}
         self._source: Callable[[], Latents | None] = lambda: None
 
@@ -120,11 +140,12 @@ class Encoder:
 
     def transmit(self, setting: Setting, sender: Sender, coder: SymbolEncoder) -> Stream:
         """`send` by way of a given sender to this coder."""
-        result, hyper_checksum = self.walk(setting, sender)
-        return Stream(setting, pack_payload(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
+        result, z_symbols = self.walk(setting, sender)
+        payload = pack_payload(symbols_checksum(z_symbols), result.checksum, coder.finish())
+        return self._complete(Stream(setting, payload, z_symbols, result.y_hat))
 
-    def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, int]:
-        """Walk the schedule with a sender; also returns the checksum of z."""
+    def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, IntArray]:
+        """Walk the schedule with a sender; also returns the symbols of z."""
         grid, step_z = sender.source.grid, setting.step_z
         z_symbols = code_hyper(self.weights, grid, step_z, sender)
         if sender.source is not self._source():
@@ -133,7 +154,7 @@ class Encoder:
         if step_z not in self._features:
             self._features[step_z] = Features(self.weights, grid, z_symbols, step_z, self._context)
         result = code_latents(self.weights, grid, self._features[step_z], setting, sender)
-        return result, symbols_checksum(z_symbols)
+        return result, z_symbols
 
 
 def send(weights: EntropyModel, latents: Latents, setting: Setting, context: Context | None = None) -> Stream:
@@ -148,7 +169,9 @@ def price(weights: EntropyModel, latents: Latents, setting: Setting) -> tuple[fl
     return CHECKS_BYTES + counter.bits / 8 + FLUSH_BYTES, result.y_hat
 
 
-def walk(weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
+def walk(
+    weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolCoder
+) -> tuple[Walk, IntArray]:
     """`Encoder.walk` of given latents with a coder."""
     return Encoder(weights, lambda _: latents).walk(setting, Sender(weights, latents, setting, coder))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nccli.coding.condition import ALONE, Condition
+from nccli.coding.details import Extra
 from nccli.coding.sender import Latents
 from nccli.entropy.grid import HYPER_STRIDE, LATENT_STRIDE, Grid
 from nccli.entropy.rate import RATE_UNIT
@@ -98,7 +99,11 @@ def _counted(items: list[Tile], progress: Progress) -> Iterator[Tile]:
 
 def _window(pixels: Pixels, tile: Tile, device: torch.device) -> Tensor:
     """The pixels of a tile and its surroundings: (1, 3, h, w) in [0, 1], sides multiples of 16."""
-    part = pixels[_outer_pixels(tile)]
+    return _picture(pixels[_outer_pixels(tile)], device)
+
+
+def _picture(part: Pixels, device: torch.device) -> Tensor:
+    """Samples (h, w, 1 or 3) as (1, 3, h, w) in [0, 1], sides multiples of 16."""
     scale = 255 if part.dtype == np.uint8 else 65535
     plain = part if part.dtype == np.uint8 else part.astype(np.int32)
     x = torch.tensor(plain, device=device).permute(2, 0, 1)[None].float() / scale
@@ -193,22 +198,76 @@ def reconstruct(
     shape: Shape,
     progress: Progress = quiet,
     condition: Condition = ALONE,
+    extra: Extra | None = None,
 ) -> Pixels:
-    """Run g_s on fixed-point latents (M, h, w) and round to integer samples (h, w, 1 or 3)."""
-    scale = weights.spread[:, None, None] / 2**LATENT_BITS
+    """Run g_s on fixed-point latents (M, h, w) and round to integer samples (h, w, 1 or 3).
+
+    `extra`: details to add.
+    """
     out: Pixels = np.empty(
         (shape.height, shape.width, 1 if shape.gray else 3), np.uint8 if shape.depth == 8 else np.uint16
     )
     grid = Grid.of(shape.height, shape.width)
     for tile in _counted(tiles(grid, synthesis_halo(weights.config)), progress):
-        rows, columns = tile.rows, tile.columns
-        part = torch.from_numpy(y_hat[:, rows.outer, columns.outer]).to(weights.device).float()
-        anchors = _anchors(field.part(rows.outer, columns.outer), weights.device)
-        x_hat = weights.g_s(part[None] * scale, anchors, _given(condition, tile, weights.device))[0]
-        top, left = (s.inner.start * LATENT_STRIDE for s in (rows, columns))
-        place = out[rows.start * LATENT_STRIDE : rows.end * LATENT_STRIDE]
-        place = place[:, columns.start * LATENT_STRIDE : columns.end * LATENT_STRIDE]
-        place[...] = _samples(x_hat[:, top : top + place.shape[0], left : left + place.shape[1]], shape)
+        x_hat = _synthesised(weights, y_hat, field, tile, condition)
+        if extra is not None:
+            x_hat = x_hat + _detail_pixels(weights, extra, tile)
+        place = out[_inner_pixels(tile)]
+        place[...] = _samples(x_hat[:, : place.shape[0], : place.shape[1]], shape)
+    return out
+
+
+def _synthesised(
+    weights: ImageWeights, y_hat: NDArray[np.int32], field: RateField, tile: Tile, condition: Condition
+) -> Tensor:
+    """g_s of a tile, without its surroundings: (3, h, w), sides multiples of 16."""
+    rows, columns = tile.rows, tile.columns
+    part = torch.from_numpy(y_hat[:, rows.outer, columns.outer]).to(weights.device).float()
+    scale = weights.spread[:, None, None] / 2**LATENT_BITS
+    anchors = _anchors(field.part(rows.outer, columns.outer), weights.device)
+    x_hat: Tensor = weights.g_s(part[None] * scale, anchors, _given(condition, tile, weights.device))[0]
+    top, left = (s.inner.start * LATENT_STRIDE for s in (rows, columns))
+    bottom, right = (s.inner.stop * LATENT_STRIDE for s in (rows, columns))
+    return x_hat[:, top:bottom, left:right]
+
+
+def _inner_pixels(tile: Tile) -> tuple[slice, slice]:
+    """Rows and columns of pixels of a tile alone."""
+    rows, columns = (
+        slice(span.start * LATENT_STRIDE, span.end * LATENT_STRIDE) for span in (tile.rows, tile.columns)
+    )
+    return rows, columns
+
+
+def _detail_pixels(weights: ImageWeights, extra: Extra, tile: Tile) -> Tensor:
+    """What details add to a tile: (3, h, w)."""
+    transform = weights.detail_transform
+    if transform is None:
+        raise ValueError(f"{weights.entry.name} has no details")
+    inner = (slice(tile.rows.start, tile.rows.end), slice(tile.columns.start, tile.columns.end))
+    steps = extra.steps if extra.steps.shape == (1, 1) else extra.steps[inner]
+    values = torch.from_numpy(extra.symbols[:, *inner] * steps).to(weights.device)
+    return transform.synthesise(values[None])[0]
+
+
+@torch.no_grad()
+def missed(
+    weights: ImageWeights,
+    pixels: Pixels,
+    y_hat: NDArray[np.int32],
+    field: RateField,
+    condition: Condition = ALONE,
+) -> NDArray[np.float32]:
+    """What g_s misses of a picture (h, w, 1 or 3), as details: (channels, rows, columns of latents)."""
+    transform, grid = weights.detail_transform, Grid.of(*pixels.shape[:2])
+    if transform is None:
+        raise ValueError(f"{weights.entry.name} has no details")
+    out = np.empty((weights.config.detail, grid.height, grid.width), np.float32)
+    for tile in tiles(grid, synthesis_halo(weights.config)):
+        x_hat = _synthesised(weights, y_hat, field, tile, condition)
+        x = _picture(pixels[_inner_pixels(tile)], weights.device)
+        place = out[:, tile.rows.start : tile.rows.end, tile.columns.start : tile.columns.end]
+        place[...] = transform.analyse(x - x_hat)[0].cpu().numpy()
     return out
 
 

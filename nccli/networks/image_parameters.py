@@ -104,6 +104,10 @@ class ImageParameters:
         self.reduce = Chain(described.reduce, kept, "reduce")
         self.merge = Chain(described.merge, kept, "merge")
         self.second_head = kept("second_head", described.second_head)
+        if sizes.detail:
+            self.detail_reduce = Chain(described.detail_reduce, kept, "detail_reduce")
+            self.detail_merge = Chain(described.detail_merge, kept, "detail_merge")
+            self.detail_head = kept("detail_head", described.detail_head)
         self.layers = kept.layers
 
     def features(self, z_hat: Floats, height: int, width: int) -> Floats:
@@ -128,6 +132,17 @@ class ImageParameters:
             self._around(visit, y_hat, inputs[width + 1 :].reshape(len(NEIGHBOURS), context, -1))
         output = self.second_head(self.merge(inputs)) if visit.number else self.first_head(inputs)
         return output[: self.channels], output[self.channels :]
+
+    def detail_scales(
+        self, features: Floats, rate: Floats, y_hat: NDArray[np.int32], channels: int
+    ) -> Floats:
+        width, context = self.sizes.hyper_width, self.sizes.context_width
+        inputs = np.empty((width + 1 + context, features[0].size))
+        inputs[:width] = features.reshape(width, -1)
+        inputs[width] = rate
+        clamped = np.clip(y_hat.reshape(len(y_hat), -1), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        inputs[width + 1 :] = self.detail_reduce(clamped.astype(np.float64))
+        return self.detail_head(self.detail_merge(inputs))[:channels]
 
     def _around(self, visit: Visit, y_hat: NDArray[np.int32], out: Floats) -> None:
         """Contexts of a second visit's positions, (neighbours, context, n); zero beyond the picture."""

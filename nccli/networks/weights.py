@@ -21,9 +21,17 @@ from nccli.entropy.rate import NUM_ANCHORS
 from nccli.entropy.steps import MAX_GAIN, NUM_ROWS, STEP_UNIT, STEP_Z_CHOICES
 from nccli.errors import ModelError
 from nccli.networks.chain import Conv
-from nccli.networks.entropy_model import EntropyModel
+from nccli.networks.entropy_model import DetailModel, EntropyModel
 from nccli.networks.entry import Entry
-from nccli.networks.image_model import Analysis, HyperAnalysis, ImageConfig, Synthesis
+from nccli.networks.image_model import (
+    DETAIL,
+    PIXEL_SCALE,
+    Analysis,
+    Details,
+    HyperAnalysis,
+    ImageConfig,
+    Synthesis,
+)
 from nccli.networks.image_parameters import ImageParameters
 from nccli.networks.integer import ACTIVATION_LIMIT, WEIGHT_LIMIT, Convolution, IntegerConv
 from nccli.networks.interface import Sizes
@@ -38,13 +46,15 @@ class ImageWeights(EntropyModel):
         g_s: latents and rate weights -> pixels, float.
         h_a: latents -> hyper-latents, float, used by encoders only.
         spread: (M,) latents times this are transform coefficients.
-        device: where g_a, g_s and h_a live.
+        detail_transform: errors of pixels <-> details, float; None for models without details.
+        device: where g_a, g_s, h_a and the details' transform live.
     """
 
     g_a: nn.Module
     g_s: nn.Module
     h_a: nn.Module
     spread: Tensor
+    detail_transform: Details | None
     device: torch.device
 
 
@@ -186,6 +196,7 @@ def assemble_weights(
     gain, step_z, power = (tensors[name].numpy().astype(np.int64) for name in INTEGER_PARTS)
     y_tables, z_tables = read_tables(tensors, "y_tables"), read_tables(tensors, "z_tables")
     check_steps(config, gain, power, y_tables, z_tables)
+    details, transform = _details(tensors, config, network)
     return ImageWeights(
         entry=entry,
         config=config,
@@ -198,6 +209,25 @@ def assemble_weights(
         gain=gain,
         step_z=step_z,
         power=power,
+        details=details,
         spread=tensors["spread"].float().to(device),
+        detail_transform=None if transform is None else transform.to(device),
         device=device,
     )
+
+
+def _details(
+    tensors: dict[str, Tensor], config: ImageConfig, network: ImageParameters
+) -> tuple[DetailModel | None, Details | None]:
+    """What codes the details and what transforms them, for models that have some.
+
+    Raises:
+        ValueError: their number or steps are out of range.
+    """
+    if not config.detail:
+        return None, None
+    gain = tensors["detail_gain"].numpy().astype(np.int64)
+    if config.detail != DETAIL or gain.shape != (NUM_ANCHORS,) or np.abs(gain).max() > MAX_GAIN:
+        raise ValueError("steps of details are out of range")
+    model = DetailModel(network, config.detail, gain, 255**2 / (3 * PIXEL_SCALE**2))
+    return model, load_float(Details(), tensors, "details.")

@@ -113,6 +113,8 @@ def _assemble(
         gain=gain,
         step_z=step_z,
         power=power,
+        details=None,
+        detail_transform=None,
         spread=torch.ones(config.M, device=device),
         device=device,
     )
