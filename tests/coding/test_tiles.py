@@ -76,10 +76,10 @@ def test_surroundings_are_as_wide_as_the_filters_reach(
     less: int,
 ) -> None:
     # The outermost latents of g_s reach a tile through corners of all filters: too weak for samples.
-    needed = getattr(tiles, halo)(weights.config)
+    needed = getattr(weights.config, halo)
 
     def result(width: int) -> torch.Tensor:
-        monkeypatch.setattr(tiles, halo, lambda config: width)
+        monkeypatch.setattr(type(weights.config), halo, width)
         with torch.inference_mode():
             latents = tiles.analyse(weights, chelsea, FIELD)
             if halo == "analysis_halo":
