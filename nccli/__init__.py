@@ -17,24 +17,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nccli.api import decode, decode_array, encode
+    from nccli.codec.encoding import Encoding, Rate
     from nccli.codec.image import Decoded, Encoded, Report, decode_bytes, encode_picture, encode_pixels
+    from nccli.codec.refining import RefineOptions
     from nccli.coding.search import Target
     from nccli.container.kinds import read_container
     from nccli.errors import FormatError, MediaError, ModelError, NccError, UnsupportedError, UsageError
     from nccli.media.picture import Metadata, Picture
-    from nccli.refinement.config import RefineOptions
     from nccli.refinement.refined import Refined, refine, refine_file, refine_picture
 
 _HOMES = {
     "Decoded": "codec.image",
     "Encoded": "codec.image",
+    "Encoding": "codec.encoding",
     "FormatError": "errors",
     "MediaError": "errors",
     "Metadata": "media.picture",
     "ModelError": "errors",
     "NccError": "errors",
     "Picture": "media.picture",
-    "RefineOptions": "refinement.config",
+    "Rate": "codec.encoding",
+    "RefineOptions": "codec.refining",
     "Refined": "refinement.refined",
     "Report": "codec.image",
     "Target": "coding.search",
@@ -55,12 +58,14 @@ _HOMES = {
 __all__ = [
     "Decoded",
     "Encoded",
+    "Encoding",
     "FormatError",
     "MediaError",
     "Metadata",
     "ModelError",
     "NccError",
     "Picture",
+    "Rate",
     "RefineOptions",
     "Refined",
     "Report",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nccli.bounds import DEFAULT_MAX_PIXELS
-from nccli.catalogue.entries import DEFAULT_MODEL, own_lambda
+from nccli.catalogue.entries import DEFAULT_MODEL
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import Decoded, Encoded, decode_bytes, encode_picture
-from nccli.coding.search import Target
 from nccli.container.section_ids import METADATA_NAMES
-from nccli.entropy.rate import DEFAULT_QUALITY, quality_to_lambda
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
 from nccli.media.picture import Picture, Pixels, drop_opaque
@@ -20,45 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from nccli.entropy.region import Region
-
-RATE_OPTIONS = "lmbda, quality, bpp, size and psnr"
-
-
-def make_target(
-    pixels: int,
-    lmbda: float | None = None,
-    quality: float | None = None,
-    bpp: float | None = None,
-    size: int | None = None,
-    psnr: float | None = None,
-    model: str = DEFAULT_MODEL,
-) -> Target:
-    """One rate option -> the target it stands for, in a picture of this many pixels.
-
-    With none, a network that was trained for one rate is used at that.
-
-    Raises:
-        UsageError: more than one is given, or a value is out of range.
-    """
-    given = [v for v in (lmbda, quality, bpp, size, psnr) if v is not None]
-    if len(given) > 1:
-        raise UsageError(f"give only one of {RATE_OPTIONS}")
-    if psnr is not None:
-        return Target(psnr=psnr)
-    if size is not None or bpp is not None:
-        wanted = size if size is not None else int((bpp or 0) * pixels / 8)
-        if wanted < 1:
-            raise UsageError(f"a file of {wanted} bytes is impossible")
-        return Target(size=wanted)
-    if lmbda is not None:
-        return Target(lmbda=lmbda)
-    own = own_lambda(model)
-    if quality is None and own is not None:
-        return Target(lmbda=own)
-    quality = DEFAULT_QUALITY if quality is None else quality
-    if not 0 <= quality <= 100:
-        raise UsageError(f"quality {quality:g} is outside 0 .. 100")
-    return Target(lmbda=quality_to_lambda(quality))
 
 
 def to_picture(image: Any, depth: int | None = None) -> Picture:
@@ -115,18 +76,14 @@ def _from_floats(array: np.ndarray[Any, Any], depth: int) -> Pixels:
 
 def region_of(picture: Picture, roi: Any, options: RoiOptions) -> Region | None:
     """The region of interest that the arguments of `encode` ask for."""
-    if roi is None:
+    if roi is None and not options.wanted:
         options.check()
-        if not options.wanted:
-            return None
-    elif options.roi_model is not None:
-        raise UsageError("give either roi or roi_model")
-    from nccli.masks.choose import mask_from, selected
-    from nccli.masks.make import make_mask
+        return None
+    from nccli.masks.choose import choose, mask_from
 
-    if options.roi_model is not None:
-        return selected(make_mask(options.roi_model, picture), picture, options).region
-    return selected(mask_from(roi, picture.height, picture.width), picture, options).region
+    given = None if roi is None else partial(mask_from, roi, picture.height, picture.width)
+    selection = choose(picture, options, given)
+    return None if selection is None else selection.region
 
 
 def encode(
@@ -173,11 +130,12 @@ def encode(
         UsageError: the image or the request makes no sense.
         ModelError: the model is missing.
     """
+    rate = Rate(lmbda, quality, bpp, size, psnr)
+    rate.check()
     picture = to_picture(image, depth)
-    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr, model)
     wanted = RoiOptions(None, roi_model, roi_gain, roi_background, roi_feather, roi_resize)
     region = region_of(picture, roi, wanted)
-    return encode_picture(picture, target, model, device, measure, region=region, background=roi_background)
+    return encode_picture(picture, Encoding(rate, model, device, measure, region, roi_background))
 
 
 def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
@@ -207,4 +165,4 @@ def decode_array(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT
     return decode_bytes(data, device, max_pixels=max_pixels).picture.array()
 
 
-__all__ = ["Decoded", "Encoded", "decode", "decode_array", "encode", "image_of", "make_target", "to_picture"]
+__all__ = ["Decoded", "Encoded", "decode", "decode_array", "encode", "image_of", "to_picture"]

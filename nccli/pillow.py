@@ -8,16 +8,18 @@ Importing this costs no more than Pillow itself; networks are loaded with the fi
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import IO, Any
 
 from PIL import Image, ImageFile
 
+from nccli.codec.encoding import Rate
 from nccli.container.framing import MAGIC
 from nccli.container.image_file import ImageContainer, read_image
 from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.errors import NccError
 
-SAVE_OPTIONS = ("lmbda", "quality", "bpp", "size", "psnr", "model", "device")
+SAVE_OPTIONS = (*(field.name for field in fields(Rate)), "model", "device")
 
 
 class NccImageFile(ImageFile.ImageFile):

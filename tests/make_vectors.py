@@ -17,9 +17,9 @@ from skimage import data
 
 from nccli.catalogue.entries import DEFAULT_MODEL, find_for_file
 from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
 from nccli.coding.payload import read_payload
-from nccli.coding.search import Target
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
@@ -61,7 +61,7 @@ def y_hat_digest(file: bytes) -> str:
 
 
 def _size(pixels: Pixels, lmbda: float) -> int:
-    return len(encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data)
+    return len(encode_pixels(pixels, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False)).data)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Job:
     """What a vector is made from."""
 
     picture: Picture
-    target: Target
+    target: Rate
     region: Region | None = None
     model: str = DEFAULT_MODEL
 
@@ -83,7 +83,7 @@ def jobs() -> dict[str, Job]:
         "1x1": coffee[50:51, 60:61],
     }
     chosen = {
-        f"{size}-{lmbda:g}": Job(Picture(np.ascontiguousarray(x)), Target(lmbda=lmbda))
+        f"{size}-{lmbda:g}": Job(Picture(np.ascontiguousarray(x)), Rate(lmbda=lmbda))
         for size, x in plain.items()
         for lmbda in LAMBDAS
     }
@@ -96,14 +96,14 @@ def jobs() -> dict[str, Job]:
     levels[2:6, 4:9], levels[6, 10:] = 8, range(3, 9)
     coarse = np.array([[0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], np.uint8)
     return chosen | {
-        "coarser": Job(Picture(x), Target(size=_size(x, LAMBDAS[0]) * 4 // 5)),
-        "finer": Job(Picture(x), Target(size=_size(x, LAMBDAS[-1]) * 3 // 2)),
-        "gray": Job(Picture(np.ascontiguousarray(x[..., 1:2])), Target(lmbda=0.01)),
-        "deep": Job(Picture(deep), Target(lmbda=0.05)),
-        "alpha": Job(Picture(x, alpha, Metadata(xmp=b"<x:xmpmeta/>")), Target(lmbda=0.01)),
-        "roi": Job(large, Target(lmbda=0.02), Region(levels, 8, 0, 2, 300)),
-        "roi-coarse": Job(large, Target(lmbda=0.0008), Region(coarse, 1, 2, 0, 512)),
-        "s-msssim": Job(large, Target(lmbda=0.01), model="s-msssim"),
+        "coarser": Job(Picture(x), Rate(size=_size(x, LAMBDAS[0]) * 4 // 5)),
+        "finer": Job(Picture(x), Rate(size=_size(x, LAMBDAS[-1]) * 3 // 2)),
+        "gray": Job(Picture(np.ascontiguousarray(x[..., 1:2])), Rate(lmbda=0.01)),
+        "deep": Job(Picture(deep), Rate(lmbda=0.05)),
+        "alpha": Job(Picture(x, alpha, Metadata(xmp=b"<x:xmpmeta/>")), Rate(lmbda=0.01)),
+        "roi": Job(large, Rate(lmbda=0.02), Region(levels, 8, 0, 2, 300)),
+        "roi-coarse": Job(large, Rate(lmbda=0.0008), Region(coarse, 1, 2, 0, 512)),
+        "s-msssim": Job(large, Rate(lmbda=0.01), model="s-msssim"),
     }
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     vectors = []
     for name, job in jobs().items():
         file = encode_picture(
-            job.picture, job.target, job.model, device="cpu", measure=False, region=job.region
+            job.picture, Encoding(job.target, job.model, device="cpu", measure=False, region=job.region)
         ).data
         decoded = decode_bytes(file, device="cpu").picture
         samples = {"pixels": decoded.pixels}

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 import nccli
-from nccli.api import make_target, to_picture
+from nccli.api import to_picture
+from nccli.codec.encoding import Rate
 from tests.support import Pixels, run_python
 
 
@@ -131,9 +132,9 @@ def test_size_counts_alpha_and_metadata(photo: Pixels) -> None:
 
 
 def test_targets_of_one_rate_option() -> None:
-    assert make_target(800, bpp=1.0).size == 100
-    assert make_target(800, psnr=30).psnr == 30
-    assert make_target(800).lmbda == make_target(800, quality=50).lmbda
+    assert Rate(bpp=1.0).target(800, "s").size == 100
+    assert Rate(psnr=30).target(800, "s").psnr == 30
+    assert Rate().target(800, "s").lmbda == Rate(quality=50).target(800, "s").lmbda
 
 
 def test_a_picture_is_itself(small: Pixels) -> None:

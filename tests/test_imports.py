@@ -209,7 +209,7 @@ def test_coding_does_not_know_refinement() -> None:
 
 
 def test_refinement_options_load_nothing_heavy() -> None:
-    assert not loaded("nccli.refinement.config", "nccli.refinement.trace") & set(LIGHT)
+    assert not loaded("nccli.codec.refining", "nccli.refinement.trace") & set(LIGHT)
 
 
 def test_masks_load_no_networks_before_they_are_used() -> None:

@@ -18,11 +18,11 @@ from skimage import data
 
 from nccli.catalogue.entries import DEFAULT_MODEL, find
 from nccli.catalogue.load import load_model
+from nccli.codec.refining import RefineOptions
 from nccli.coding.analysis import Analyser
 from nccli.coding.search import setting_at
 from nccli.entropy.rate import lambda_to_rate
 from nccli.refinement.aims import Fixed
-from nccli.refinement.config import RefineOptions
 from nccli.refinement.judge import Task
 from nccli.refinement.metric import Source
 from nccli.refinement.optimise import FREEZE_Z, Optimiser

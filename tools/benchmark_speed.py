@@ -18,8 +18,8 @@ from skimage import data
 
 from nccli.catalogue.entries import DEFAULT_MODEL, find
 from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
-from nccli.coding.search import Target
 from nccli.entropy.coder import SymbolDecoder, SymbolEncoder
 
 ROUNDS = 9
@@ -79,18 +79,18 @@ def main() -> None:
     torch.set_num_threads(parser.parse_args().threads)
     x = photograph()
     for lmbda in (0.002, 0.01, 0.05):
-        coded = encode_pixels(x, Target(lmbda=lmbda))
-        encode = seconds(lambda lmbda=lmbda: encode_pixels(x, Target(lmbda=lmbda), measure=False))
-        report = seconds(lambda lmbda=lmbda: encode_pixels(x, Target(lmbda=lmbda)))
+        coded = encode_pixels(x, Encoding(Rate(lmbda=lmbda)))
+        encode = seconds(lambda lmbda=lmbda: encode_pixels(x, Encoding(Rate(lmbda=lmbda), measure=False)))
+        report = seconds(lambda lmbda=lmbda: encode_pixels(x, Encoding(Rate(lmbda=lmbda))))
         decode = seconds(lambda coded=coded: decode_bytes(coded.data))
         print(
             f"ncc lambda {lmbda}: {coded.report.bpp:.3f} bpp, encode {encode:.3f} s, "
             f"with measuring {report:.3f} s, decode {decode:.3f} s"
         )
     for bpp in (0.2, 0.5, 1.0):
-        target = Target(size=int(bpp * x.shape[0] * x.shape[1] / 8))
+        target = Rate(size=int(bpp * x.shape[0] * x.shape[1] / 8))
         print(
-            f"ncc --bpp {bpp}: {seconds(lambda target=target: encode_pixels(x, target)) / report:.2f} of that"
+            f"ncc --bpp {bpp}: {seconds(lambda target=target: encode_pixels(x, Encoding(target))) / report:.2f} of that"
         )
     print("coder: {:.1f} Msymbol/s encoding, {:.1f} decoding".format(*coder_speed()))
     other = compressai_decode_seconds(x)

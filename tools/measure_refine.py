@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 
 import nccli
-from nccli.api import make_target
 from nccli.catalogue.entries import DEFAULT_MODEL, find
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.refining import THREE_CLASSES, Method, RefineOptions, preset
 from nccli.engine.journal import Journal, read_journal
 from nccli.files import read_bytes
 from nccli.masks.mask import Choice, select
 from nccli.media.metrics import psnr
 from nccli.media.picture import Picture
 from nccli.media.still import read_picture
-from nccli.refinement.config import THREE_CLASSES, Method, RefineOptions, preset
 from nccli.refinement.importance import importance_of
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
@@ -73,15 +73,15 @@ def cases() -> Iterator[tuple[Case, RefineOptions | None]]:
     yield Case("methods", "plain", LAMBDA, 0), None
     for steps, base in ((500, "default"), (2000, "best")):
         for method in Method:
-            yield Case("methods", str(method), LAMBDA, steps), preset(base, method=method)
+            yield Case("methods", str(method), LAMBDA, steps), replace(preset(base), method=method)
         for method in THREE_CLASSES:
-            options = preset(base, method=method, classes=3)
+            options = replace(preset(base), method=method, classes=3)
             yield Case("methods", f"{method}, three classes", LAMBDA, steps), options
     for factor in AWAY:
         lmbda = LAMBDA * factor
         yield Case("steps", "plain", lmbda, 0), None
         for naive in (True, False):
-            options = preset("default", base_lambda=LAMBDA, naive=naive)
+            options = replace(preset("default"), base_lambda=LAMBDA, naive=naive)
             yield Case("steps", "naive" if naive else "enhanced", lmbda, 500), options
         yield Case("steps", FROM_FILE, lmbda, 500), preset("default")
     for lmbda in CURVE:
@@ -98,7 +98,7 @@ def cases() -> Iterator[tuple[Case, RefineOptions | None]]:
         yield Case("region", "plain", 0.0, 0, size), None
         yield Case("region", "default", 0.0, 500, size), preset("default")
     for weight in (0.0, 1.0, 4.0):
-        options = preset("default", metrics=(("mse", 1.0), ("features", weight)))
+        options = replace(preset("default"), metrics=(("mse", 1.0), ("features", weight)))
         yield Case("features", f"features={weight:g}", 0.0, 500, 0.25), options
 
 
@@ -123,14 +123,12 @@ def run(case: Case, options: RefineOptions | None, picture: Picture, short: int)
         if case.part == "region":
             selection = select((inside * 255).astype(np.uint8), Choice(feather=0))
             region, importance = selection.region, importance_of(selection.mask, None)
-        wanted = make_target(picture.height * picture.width, **target)
+        encoding = Encoding(Rate(**target), measure=False, region=region, refine=options)
         if case.name == FROM_FILE:
             stored = nccli.encode(pixels, lmbda=LAMBDA).data
-            refined = nccli.refine_file(stored, Picture(pixels), wanted, options, measure=False)
+            refined = nccli.refine_file(stored, Picture(pixels), encoding)
         else:
-            refined = nccli.refine_picture(
-                Picture(pixels), wanted, options, measure=False, region=region, importance=importance
-            )
+            refined = nccli.refine_picture(Picture(pixels), encoding, importance)
         data, improved = refined.data, refined.improved
     decoded = nccli.decode_array(data).reshape(pixels.shape)
     bpp = len(data) * 8 / (picture.height * picture.width)

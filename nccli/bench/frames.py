@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from nccli import files
 from nccli.bench.coders import Frames
 from nccli.errors import MediaError
+from nccli.media.formats import PICTURE_SUFFIXES
 from nccli.media.still import decode_picture
 
-CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"})
+CLIP_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m")
 
 CROP = (360, 480)
 """Height and width of what the report shows of a picture: its middle."""
-
-MASK_SUFFIXES = (".png", ".pgm", ".webp", ".jpg")
 
 
 def is_clip(path: str) -> bool:
@@ -69,7 +68,7 @@ def load_mask(path: str, height: int, width: int) -> NDArray[np.bool_]:
 
 def find_mask(folder: str, image: str) -> str | None:
     """The mask of an image: a file of its name, with any suffix of a picture."""
-    for suffix in MASK_SUFFIXES:
+    for suffix in PICTURE_SUFFIXES:
         for place in (Path(folder, image), Path(folder, Path(image).name)):
             path = place.with_suffix(suffix)
             if path.is_file():

@@ -10,8 +10,8 @@ import torch
 from nccli.bench.codecs import Codec, zoo_model
 from nccli.bench.coders import Frames
 from nccli.catalogue.entries import own_lambda
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
-from nccli.coding.search import Target
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ZooCoder:
     def encode(self, frames: Frames, setting: float) -> bytes:
         model = zoo_model(self.codec, setting)
         return encode_pixels(
-            frames[0], Target(lmbda=own_lambda(model)), model, self.device, measure=False
+            frames[0], Encoding(Rate(lmbda=own_lambda(model)), model, self.device, measure=False)
         ).data
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Frames:

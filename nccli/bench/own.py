@@ -8,8 +8,8 @@ import numpy as np
 
 from nccli.bench.codecs import Codec
 from nccli.bench.coders import Frames
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
-from nccli.coding.search import Target
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class OwnCoder:
             return refine(
                 pixels, lmbda=setting, options=self.effort, model=self.model, device=self.device
             ).data
-        return encode_pixels(frames[0], Target(lmbda=setting), self.model, self.device, measure=False).data
+        return encode_pixels(
+            frames[0], Encoding(Rate(lmbda=setting), self.model, self.device, measure=False)
+        ).data
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Frames:
         return np.asarray(decode_bytes(data, self.device).pixels, np.uint8)[None]

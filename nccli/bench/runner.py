@@ -17,7 +17,8 @@ from nccli.bench.rows import Row, read_rows, row_of
 from nccli.engine import make_engine
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import ExitCode, UsageError
-from nccli.program.batch import PICTURE_SUFFIXES, plan
+from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.program.batch import plan
 from nccli.program.work import Failure
 
 MANIFEST, FAILURES, RESULTS, TIMINGS = "manifest.jsonl", "failures.jsonl", "results.tsv", "timings.tsv"
@@ -122,7 +123,7 @@ def find_images(sources: tuple[str, ...], recursive: bool, roi: str | None) -> t
         UsageError: there are none.
         MediaError: one cannot be read at all.
     """
-    wanted = PICTURE_SUFFIXES | CLIP_SUFFIXES
+    wanted = (*PICTURE_SUFFIXES, *CLIP_SUFFIXES)
     paths = list(dict.fromkeys(job.source for job in plan(sources, None, None, recursive, wanted, ".ncc")))
     if files.STREAM in paths:
         raise UsageError("bench takes files, not pipes")

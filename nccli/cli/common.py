@@ -117,7 +117,7 @@ rate_options = joined(
     click.option("--size", type=click.IntRange(min=1), help="At most this many bytes."),
     click.option("--psnr", type=float, help="At least this PSNR in dB, in the smallest file."),
 )
-"""The fields of `program.options.Rate`."""
+"""The fields of `codec.encoding.Rate`."""
 
 model_option = click.option(
     "--model",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from nccli.cli.common import (
@@ -15,12 +17,14 @@ from nccli.cli.common import (
 from nccli.cli.examples import ENCODE_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.cli.roi import check_roi, roi_options
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.refining import PRESETS, preset
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
-from nccli.program.batch import PICTURE_SUFFIXES, plan
-from nccli.program.options import Common, EncodeOptions, Rate, RefineJobOptions
+from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.program.batch import plan
+from nccli.program.options import Common, EncodeOptions
 from nccli.program.work import Manner, work
-from nccli.refinement.config import PRESETS, preset
 
 
 @click.command(epilog=ENCODE_EXAMPLES)
@@ -63,11 +67,11 @@ def encode(
     check_roi(roi, len(todo))
     if measure is None:
         measure = manner.json or (len(todo) == 1 and not manner.quiet)
+    effort = None
     if refine_steps is not None:
         if roi.roi_background is not None:
             raise UsageError("--refine goes with --roi-gain, not with --roi-background")
-        how = preset("default", steps=refine_steps)
-        options = RefineJobOptions(common, model, measure, rate, how, roi=roi)
-        work(todo, options, manner, "refined", trace, attempt)
-        return
-    work(todo, EncodeOptions(common, model, measure, rate, roi), manner, "encoded", trace, attempt)
+        effort = replace(preset("default"), steps=refine_steps)
+    encoding = Encoding(rate, model, common.device, measure, refine=effort)
+    verb = "encoded" if effort is None else "refined"
+    work(todo, EncodeOptions(common, encoding, roi), manner, verb, trace, attempt)

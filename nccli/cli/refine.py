@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -20,32 +20,34 @@ from nccli.cli.common import (
 from nccli.cli.examples import REFINE_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.cli.roi import check_roi, roi_options
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.refining import PRESETS, Method, RefineOptions, parse_metrics, preset
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
-from nccli.program.batch import PICTURE_SUFFIXES, plan
-from nccli.program.options import Common, Rate, RefineJobOptions
+from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.program.batch import NCC_SUFFIXES, plan
+from nccli.program.options import Common, EncodeOptions
 from nccli.program.work import Manner, work
-from nccli.refinement.config import PRESETS, Method, RefineOptions, parse_metrics, preset
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The options of a refinement as a user gives them; None for what the preset says."""
+    """The options of a refinement as a user gives them; None for what preset or method say."""
 
     preset: str
     steps: int | None
     seconds: float | None
-    method: str | None
-    classes: int | None
+    method: str
+    classes: int
     a: float | None
     r: float | None
     n: float | None
     lr: float | None
     tau_max: float | None
     tau_rate: float | None
-    seed: int | None
+    seed: int
     step_z: str
     naive: bool
     base_lambda: float | None
@@ -54,16 +56,17 @@ class Tuning:
 
     def options(self) -> RefineOptions:
         """What they amount to."""
-        return preset(
-            self.preset,
-            steps=self.steps,
+        base = preset(self.preset)
+        options = replace(
+            base,
+            steps=base.steps if self.steps is None else self.steps,
             seconds=self.seconds,
-            method=None if self.method is None else Method(self.method),
+            method=Method(self.method),
             classes=self.classes,
             a=self.a,
             r=self.r,
             n=self.n,
-            lr=self.lr,
+            lr=base.lr if self.lr is None else self.lr,
             tau_max=self.tau_max,
             tau_rate=self.tau_rate,
             seed=self.seed,
@@ -73,6 +76,8 @@ class Tuning:
             metrics=parse_metrics(self.metrics),
             lpips_weights=self.lpips_weights,
         )
+        options.check()
+        return options
 
 
 tuning_options: Decorator = joined(
@@ -88,16 +93,24 @@ tuning_options: Decorator = joined(
     click.option(
         "--method",
         type=click.Choice([method.value for method in Method]),
-        help="Stand-in for rounding. [default: ssl]",
+        default=Method.SSL.value,
+        show_default=True,
+        help="Stand-in for rounding.",
     ),
-    click.option("--classes", type=click.IntRange(2, 3), help="Neighbours that are mixed. [default: 2]"),
+    click.option(
+        "--classes",
+        type=click.IntRange(2, 3),
+        default=2,
+        show_default=True,
+        help="Neighbours that are mixed.",
+    ),
     click.option("--a", type=POSITIVE, help="Slope of ssl. [default: 4/3; 1.4 with three classes]"),
     click.option("--r", type=POSITIVE, help="Reach of three classes, 0 .. 1."),
     click.option("--n", type=POSITIVE, help="Power of three classes."),
     click.option("--lr", type=POSITIVE, help="Learning rate, quantiser steps per optimiser step."),
     click.option("--tau-max", type=POSITIVE, help="Highest temperature. [default: 1; atanh 0.5]"),
     click.option("--tau-rate", type=float, help="Temperature exp(-C t). [default: ends at 0.15]"),
-    click.option("--seed", type=int, help="Of the random roundings. [default: 0]"),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the random roundings."),
     click.option(
         "--step-z",
         type=click.Choice(["search", "fixed"]),
@@ -157,8 +170,7 @@ def refine(
     The result is never worse than the plain encode in bpp + lambda * 255^2 * MSE.
     """
     rate.check()
-    how = tuning.options()
-    wanted = frozenset({".ncc"}) if original else PICTURE_SUFFIXES
+    wanted = NCC_SUFFIXES if original else PICTURE_SUFFIXES
     todo = plan(sources, manner.output, manner.out_dir, manner.recursive, wanted, ".ncc")
     if len(todo) > 1 and any((original, trace, plot)):
         raise UsageError("--original, --trace and --plot take a single input")
@@ -167,5 +179,6 @@ def refine(
         raise UsageError("refine goes with --roi-gain, not with --roi-background")
     if plot and not plot.lower().endswith((".png", ".svg")):
         raise UsageError(f"plots are .png or .svg, not {plot}")
-    options = RefineJobOptions(common, model, True, rate, how, original, trace, plot, roi)
+    encoding = Encoding(rate, model, common.device, refine=tuning.options())
+    options = EncodeOptions(common, encoding, roi, original, trace, plot)
     work(todo, options, manner, "refined", show_trace, attempt)

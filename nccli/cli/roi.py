@@ -13,7 +13,8 @@ from nccli.cli.examples import ROI_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
-from nccli.program.batch import PICTURE_SUFFIXES, plan
+from nccli.media.formats import PICTURE_SUFFIXES, is_picture
+from nccli.program.batch import plan
 from nccli.program.job import Job, Outcome
 from nccli.program.options import Common
 from nccli.program.report import Meter, Printer, Total, print_rows
@@ -56,11 +57,9 @@ roi_options = joined(
 def check_roi(options: RoiOptions, inputs: int) -> None:
     """Raise UsageError unless the options make sense for this many inputs."""
     options.check()
-    if inputs > 1 and options.roi_out is not None:
-        from nccli.program.perform_masks import is_picture
-
-        if options.roi_out == files.STREAM or is_picture(options.roi_out):
-            raise UsageError(f"{inputs} masks cannot share {options.roi_out}: give --roi-out a folder")
+    out = options.roi_out
+    if inputs > 1 and out is not None and (out == files.STREAM or is_picture(out)):
+        raise UsageError(f"{inputs} masks cannot share {out}: give --roi-out a folder")
 
 
 @click.command(epilog=ROI_EXAMPLES)

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from nccli.bounds import DEFAULT_MAX_PIXELS
-from nccli.catalogue.entries import DEFAULT_MODEL, find, find_for_file
+from nccli.catalogue.entries import find, find_for_file
 from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding
 from nccli.codec.inside import RoiReport, inside_psnr, roi_report
 from nccli.codec.packing import Packer
 from nccli.coding.analysis import Analyser
 from nccli.coding.background import reach_background
 from nccli.coding.bits import bits_map
 from nccli.coding.payload import read_payload
-from nccli.coding.search import Target, code_to_target, first_setting
+from nccli.coding.search import code_to_target, first_setting
 from nccli.coding.sender import Latents, Stream
 from nccli.coding.tiles import Progress, Shape, quiet, reconstruct
 from nccli.container.image_file import ImageContainer, read_image
@@ -138,35 +139,24 @@ def _share(progress: Progress, start: float, end: float) -> Progress:
 
 
 def encode_picture(
-    picture: Picture,
-    target: Target,
-    model: str = DEFAULT_MODEL,
-    device: str = "auto",
-    measure: bool = True,
-    progress: Progress = quiet,
-    region: Region | None = None,
-    improve: Improver | None = None,
-    background: float | None = None,
+    picture: Picture, encoding: Encoding, progress: Progress = quiet, improve: Improver | None = None
 ) -> Encoded:
     """Encode a picture.
 
     Args:
         picture: what to encode; alpha and metadata go into the file with it.
-        target: what decides the rate.
-        model: catalogue name.
-        device: `auto`, `cpu` or `cuda`.
-        measure: decode and report PSNR and MS-SSIM.
+        encoding: how.
         progress: told the share of the work done.
-        region: where it is to be better than elsewhere; a wanted PSNR then counts inside it.
         improve: told to make the plain encode better, see `nccli.refinement`.
-        background: wanted PSNR outside the region, which its drop is changed for.
 
     Raises:
-        UsageError: the target cannot be met.
+        UsageError: the rate cannot be met.
         ModelError: the model is missing.
     """
     watch = Stopwatch()
-    weights = load_model(find(model), choose_device(device))
+    target = encoding.rate.target(picture.height * picture.width, encoding.model)
+    region, background = encoding.region, encoding.background
+    weights = load_model(find(encoding.model), choose_device(encoding.device))
     watch.lap("load")
     pack = Packer(weights, picture, target.size)
     shape = Shape(picture.height, picture.width, picture.gray, picture.depth)
@@ -192,16 +182,16 @@ def encode_picture(
         data = pack(stream)
         watch.lap("entropy")
         x_hat = None
-        if measure:
+        if encoding.measure:
             field = stream.setting.field(grid)
             x_hat = reconstruct(weights, stream.y_hat, field, shape, _share(progress, coded, 1))
         watch.lap("transform")
     report = report_of(weights, stream.setting.rate, data, shape, watch, picture.pixels, x_hat)
-    roi = _roi_report(weights, stream.setting, stream.payload, picture.pixels, x_hat)
+    roi = measured_region(weights, stream.setting, stream.payload, picture.pixels, x_hat)
     return Encoded(data, replace(report, roi=roi))
 
 
-def _roi_report(
+def measured_region(
     weights: ImageWeights, setting: Setting, payload: bytes, x: Pixels | None, x_hat: Pixels | None
 ) -> RoiReport | None:
     """What the region of interest came to, when there is one and the picture is to be measured."""
@@ -211,11 +201,9 @@ def _roi_report(
     return roi_report(setting.region, bits, x, x_hat)
 
 
-def encode_pixels(
-    pixels: Pixels, target: Target, model: str = DEFAULT_MODEL, device: str = "auto", measure: bool = True
-) -> Encoded:
+def encode_pixels(pixels: Pixels, encoding: Encoding) -> Encoded:
     """`encode_picture` of bare samples: (h, w, 3) RGB or (h, w, 1) gray, uint8 or uint16."""
-    return encode_picture(Picture(pixels), target, model, device, measure)
+    return encode_picture(Picture(pixels), encoding)
 
 
 def report_of(
@@ -292,7 +280,7 @@ def decode_bytes(
         watch.lap("transform")
     del y_hat
     report = report_of(weights, header.rate, data, shape, watch, reference, x_hat)
-    roi = _roi_report(weights, setting, payload, reference, x_hat)
+    roi = measured_region(weights, setting, payload, reference, x_hat)
     return Decoded(Picture(x_hat, alpha, metadata), replace(report, roi=roi))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,68 +21,44 @@ from nccli.masks.mask import (
     mask_of,
     mask_of_array,
     mask_of_boxes,
-    means_boxes,
     select,
 )
-from nccli.masks.request import RoiOptions
+from nccli.masks.request import RoiOptions, mask_file, means_boxes
 from nccli.media.picture import Picture
 
-MASK_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".pgm",
-    ".pbm",
-    ".ppm",
-    ".gif",
-    ".avif",
-)
 
-
-def choose(picture: Picture, options: RoiOptions, source: str, max_pixels: int) -> Selection | None:
-    """The mask and region of one input.
+def choose(picture: Picture, options: RoiOptions, given: Callable[[], Mask] | None) -> Selection | None:
+    """The mask of a picture and the region that it asks for; None when none is wanted.
 
     Args:
-        picture: the input.
-        options: of the command.
-        source: the input's path.
-        max_pixels: larger masks are refused.
+        picture: what is coded.
+        options: gain, feather, and the model that makes a mask.
+        given: brings the mask when there is one; not called when the options make no sense.
 
     Raises:
-        UsageError: the mask does not fit the picture, or nothing of its name is there.
+        UsageError: the mask does not fit the picture, or the options not each other.
         MediaError: the mask is no picture.
         ModelError: the model that makes masks is not there.
     """
-    options.check()
+    options.check(given is not None)
     if options.roi_model is not None:
-        return selected(make_mask(options.roi_model, picture), picture, options)
-    if options.roi_mask is None:
+        mask = make_mask(options.roi_model, picture)
+    elif given is not None:
+        mask = given()
+    else:
         return None
-    return selected(_named_mask(picture, options.roi_mask, source, max_pixels), picture, options)
-
-
-def selected(mask: Mask, picture: Picture, options: RoiOptions) -> Selection:
-    """A mask fitted to a picture, and the region that it asks for."""
     gain = DEFAULT_GAIN if options.roi_gain is None else options.roi_gain
     feather = DEFAULT_FEATHER if options.roi_feather is None else options.roi_feather
     mask = fitted(mask, picture.height, picture.width, options.roi_resize)
     return select(mask, Choice(gain, feather))
 
 
-def _named_mask(picture: Picture, name: str, source: str, max_pixels: int) -> Mask:
-    """The mask that `--roi` names: boxes, a picture, or the picture of this input's name in a folder."""
-    path = Path(name)
-    if means_boxes(name) and not path.exists():
+def named_mask(picture: Picture, name: str, source: str, max_pixels: int) -> Mask:
+    """The mask that `--roi` names for an input: boxes, or a picture; larger ones are refused."""
+    path = mask_file(name, source)
+    if path is None:
         return mask_of_boxes(name, picture.height, picture.width)
-    if path.is_dir():
-        name = str(_same_name(path, source))
-    elif name == source == files.STREAM:
-        raise UsageError("picture and mask cannot both come from standard input")
-    return read_mask(name, max_pixels)
+    return read_mask(path, max_pixels)
 
 
 def read_mask(name: str, max_pixels: int) -> Mask:
@@ -90,19 +66,6 @@ def read_mask(name: str, max_pixels: int) -> Mask:
     from nccli.media.still import read_picture
 
     return mask_of(read_picture(files.read_bytes(name), name, max_pixels))
-
-
-def _same_name(folder: Path, source: str) -> Path:
-    """The picture in a folder of masks that an input's path ends like: most of its folders first."""
-    path = Path("" if source == files.STREAM else source)
-    parts = path.relative_to(path.anchor).with_suffix("").parts if path.name else ()
-    for first in range(len(parts)):
-        tail = folder.joinpath(*parts[first:])
-        for suffix in MASK_SUFFIXES:
-            found = tail.with_name(tail.name + suffix)
-            if found.is_file():
-                return found
-    raise UsageError(f"no mask for {source} in {folder}")
 
 
 def mask_from(roi: Any, height: int, width: int) -> Mask:

@@ -5,6 +5,7 @@ A mask is (h, w) uint8: 255 is important, 0 is not. Nothing here is normative.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from dataclasses import dataclass
@@ -50,7 +51,6 @@ ASPECT = 0.01
 
 EMPTY = "the mask names nothing important: coded without a region of interest"
 
-BOXES = re.compile(r"[-\d\s,;]*[,;][-\d\s,;]*")
 BOX = re.compile(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*")
 
 
@@ -95,11 +95,6 @@ def mask_of(picture: Picture) -> Mask:
         return opaque
     visible: Mask = (shown.astype(np.uint16) * opaque // FULL).astype(np.uint8)
     return visible
-
-
-def means_boxes(text: str) -> bool:
-    """Whether a text is meant as boxes, well written or not."""
-    return bool(BOXES.fullmatch(text))
 
 
 def mask_of_boxes(text: str, height: int, width: int) -> Mask:
@@ -230,3 +225,10 @@ def _halved(levels: Mask) -> Mask:
     padded = np.pad(levels, ((0, levels.shape[0] % 2), (0, levels.shape[1] % 2)), mode="edge")
     rows = np.maximum(padded[::2], padded[1::2])
     return np.maximum(rows[:, ::2], rows[:, 1::2])
+
+
+def png_of(mask: Mask) -> bytes:
+    """A mask as a gray PNG."""
+    out = io.BytesIO()
+    Image.fromarray(mask).save(out, "PNG", optimize=mask.size <= 2**20)
+    return out.getvalue()

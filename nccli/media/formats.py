@@ -1,4 +1,4 @@
-"""Picture formats that can be read and written, without the libraries that do so."""
+"""Picture formats by name and suffix, without the libraries that read and write them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,27 @@ SUFFIX_FORMATS = {f".{name}": name for name in FORMATS} | {
 }
 
 
+PICTURE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".webp",
+    ".avif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".bmp",
+    ".gif",
+)
+"""What is taken for a picture in a folder; a file named by itself may have any suffix. Of several masks of
+one name the first kind counts."""
+
+
 def format_for(path: str) -> str:
     """Output format of a path by its suffix; PNG for stdout.
 
@@ -46,3 +67,8 @@ def format_for(path: str) -> str:
             f"cannot tell the format of {path}: use --format or one of {', '.join(SUFFIX_FORMATS)}"
         )
     return SUFFIX_FORMATS[suffix]
+
+
+def is_picture(path: str) -> bool:
+    """Whether a path ends like a picture's."""
+    return path.lower().endswith(PICTURE_SUFFIXES)

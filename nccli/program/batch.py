@@ -17,28 +17,7 @@ from nccli.program.manifest import Manifest
 from nccli.program.options import JobOptions
 from nccli.program.perform import perform
 
-PICTURE_SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".webp",
-        ".avif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".bmp",
-        ".gif",
-    ]
-)
-"""What is taken from a folder when encoding; a file named by itself may have any suffix."""
-
-NCC_SUFFIXES = frozenset({".ncc"})
+NCC_SUFFIXES = (".ncc",)
 
 Options = JobOptions
 Task = tuple[Job, Options]
@@ -54,7 +33,7 @@ def plan(
     output: str | None,
     out_dir: str | None,
     recursive: bool,
-    wanted: frozenset[str],
+    wanted: tuple[str, ...],
     suffix: str,
 ) -> list[Job]:
     """The jobs for what a user asked for.
@@ -101,7 +80,7 @@ def _base(source: str, relative: Path, out_dir: str | None) -> str:
     return str(Path(out_dir, relative) if out_dir else Path(source))
 
 
-def _expand(source: str, recursive: bool, wanted: frozenset[str]) -> list[tuple[str, Path]]:
+def _expand(source: str, recursive: bool, wanted: tuple[str, ...]) -> list[tuple[str, Path]]:
     """Paths behind one argument, each with the part that an output folder keeps."""
     path = Path(source)
     if source != STREAM and not path.exists() and glob.has_magic(source):
@@ -115,7 +94,7 @@ def _expand(source: str, recursive: bool, wanted: frozenset[str]) -> list[tuple[
     chosen = [p for p in inside if p.suffix.lower() in wanted and p.is_file() and not p.name.startswith(".")]
     if not chosen:
         hint = "" if recursive else " (--recursive looks into its folders)"
-        raise UsageError(f"no {' '.join(sorted(wanted))} files in {source}{hint}")
+        raise UsageError(f"no {' '.join(wanted)} files in {source}{hint}")
     return [(str(p), p.relative_to(path)) for p in chosen]
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from nccli import files
 from nccli.program.memory import check_memory
-from nccli.program.options import Common, Rate
+from nccli.program.options import Common
 
 if TYPE_CHECKING:
-    from nccli.coding.search import Target
     from nccli.media.picture import Picture
 
 
@@ -41,14 +40,6 @@ def read_picture(source: str, operation: str, common: Common) -> Picture:
 def remarks_on(picture: Picture, source: str) -> tuple[str, ...]:
     """What was wrong with the file of a picture."""
     return tuple(f"{source}: {remark}" for remark in picture.remarks)
-
-
-def target_of(rate: Rate, picture: Picture, model: str) -> Target:
-    """What a user's rate option, or none, means for a picture and a model."""
-    from nccli.api import make_target
-
-    pixels = picture.height * picture.width
-    return make_target(pixels, rate.lmbda, rate.quality, rate.bpp, rate.size, rate.psnr, model)
 
 
 def trim(picture: Picture, common: Common) -> Picture:

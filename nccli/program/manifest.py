@@ -15,7 +15,7 @@ from nccli.engine.journal import Journal, read_journal
 from nccli.errors import UsageError
 from nccli.files import STREAM
 from nccli.program.job import Job, Outcome
-from nccli.program.options import DecodeOptions, JobOptions
+from nccli.program.options import EncodeOptions, JobOptions
 
 FAILURES = ".failed"
 """Goes between the name and the suffix of the manifest, for the file of failures."""
@@ -24,8 +24,11 @@ FAILURES = ".failed"
 def settings_of(options: JobOptions) -> str:
     """A short name for everything in the options that decides what is written."""
     common = replace(options.common, threads=None, force=False, device="auto", max_memory=None)
-    weights = "" if isinstance(options, DecodeOptions) else find(options.model).sha256
-    text = f"{replace(options, common=common)!r} {weights}"
+    weights, decisive = "", replace(options, common=common)
+    if isinstance(decisive, EncodeOptions):
+        weights = find(decisive.encoding.model).sha256
+        decisive = replace(decisive, encoding=replace(decisive.encoding, device="auto"))
+    text = f"{decisive!r} {weights}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ from nccli.container.sections import stored_setting
 from nccli.entropy.grid import LATENT_STRIDE, Grid
 from nccli.entropy.region import FULL
 from nccli.entropy.steps import STEP_UNIT
-from nccli.program.perform_masks import png_of
+from nccli.masks.mask import png_of
 
 RAMP = ((0, 0, 4), (60, 15, 110), (150, 40, 105), (225, 90, 45), (250, 180, 30), (252, 255, 200))
 """Colours of nothing, of a fifth of the most, and so on: lighter is more."""

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from nccli.bounds import DEFAULT_MAX_PIXELS
-from nccli.errors import UsageError
+from nccli.codec.encoding import Encoding
 from nccli.masks.request import RoiOptions
-from nccli.refinement.config import RefineOptions
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -38,44 +33,24 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """What decides the rate; at most one is set, see `api.make_target`."""
-
-    lmbda: float | None = None
-    quality: float | None = None
-    bpp: float | None = None
-    size: int | None = None
-    psnr: float | None = None
-
-    @property
-    def given(self) -> int:
-        """How many are set."""
-        values = (self.lmbda, self.quality, self.bpp, self.size, self.psnr)
-        return sum(value is not None for value in values)
-
-    def check(self) -> None:
-        """Raise UsageError if more than one is set."""
-        if self.given > 1:
-            raise UsageError("give only one of --lambda, --quality, --bpp, --size, --psnr")
-
-
-@dataclass(frozen=True)
 class EncodeOptions:
-    """How to encode.
+    """How to encode pictures, and refine them or files.
 
     Attributes:
         common: shared options.
-        model: catalogue name.
-        measure: decode again and report PSNR and MS-SSIM.
-        rate: what decides the rate.
-        roi: where the picture is to be better than elsewhere.
+        encoding: rate, model and effort; every picture gets its own region.
+        roi: what a picture's region is made of.
+        original: path of the picture that an ncc file was made of, to refine the file.
+        trace: path of a table of the refinement.
+        plot: path of a drawing of the refinement.
     """
 
     common: Common
-    model: str
-    measure: bool
-    rate: Rate = Rate()
+    encoding: Encoding
     roi: RoiOptions = field(default_factory=RoiOptions)
+    original: str | None = None
+    trace: str | None = None
+    plot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,31 +68,4 @@ class DecodeOptions:
     reference: str | None = None
 
 
-@dataclass(frozen=True)
-class RefineJobOptions:
-    """How to encode with refinement, or refine a file.
-
-    Attributes:
-        common: shared options.
-        model: catalogue name; files name their own.
-        measure: decode again and report PSNR and MS-SSIM.
-        rate: what decides the rate.
-        how: of the refinement.
-        original: path of the picture that an ncc file was made of.
-        trace: path of a table of the run.
-        plot: path of a drawing of the run.
-        roi: where the picture is to be better than elsewhere.
-    """
-
-    common: Common
-    model: str
-    measure: bool
-    rate: Rate = Rate()
-    how: RefineOptions = field(default_factory=RefineOptions)
-    original: str | None = None
-    trace: str | None = None
-    plot: str | None = None
-    roi: RoiOptions = field(default_factory=RoiOptions)
-
-
-JobOptions = EncodeOptions | DecodeOptions | RefineJobOptions
+JobOptions = EncodeOptions | DecodeOptions

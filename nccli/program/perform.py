@@ -6,20 +6,14 @@ The heavy modules are imported inside, so that planning a batch costs nothing.
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
 
 from nccli import files
 from nccli.container.image_file import read_image
 from nccli.errors import ExitCode, NccError
-from nccli.masks.request import RoiOptions
-from nccli.program.inputs import limit_threads, read_picture, remarks_on, target_of, trim
+from nccli.program.inputs import limit_threads, read_picture, remarks_on, trim
 from nccli.program.job import Job, Listener, Outcome
 from nccli.program.memory import check_memory
-from nccli.program.options import Common, DecodeOptions, EncodeOptions, JobOptions, RefineJobOptions
-
-if TYPE_CHECKING:
-    from nccli.entropy.region import Region
-    from nccli.media.picture import Picture
+from nccli.program.options import DecodeOptions, EncodeOptions, JobOptions
 
 
 def perform(job: Job, options: JobOptions, progress: Listener | None = None) -> Outcome:
@@ -28,29 +22,15 @@ def perform(job: Job, options: JobOptions, progress: Listener | None = None) -> 
         return Outcome(job, error=job.refused, exit_code=ExitCode.USAGE)
     try:
         files.refuse_overwrite(job.output, options.common.force)
-        if isinstance(options, EncodeOptions):
+        if isinstance(options, DecodeOptions):
+            return _decode(job, options, progress)
+        if options.encoding.refine is None:
             return _encode(job, options, progress)
-        if isinstance(options, RefineJobOptions):
-            from nccli.program.perform_refine import refine
+        from nccli.program.perform_refine import refine
 
-            return refine(job, options, progress)
-        return _decode(job, options, progress)
+        return refine(job, options, progress)
     except NccError as error:
         return Outcome(job, error=str(error), exit_code=error.exit_code, trace=traceback.format_exc())
-
-
-def region_for(
-    picture: Picture, roi: RoiOptions, source: str, common: Common
-) -> tuple[Region | None, tuple[str, ...]]:
-    """The region of interest of an input, and remarks about it."""
-    if not roi.wanted:
-        return None, ()
-    from nccli.program.perform_masks import selection_for
-
-    selection = selection_for(picture, roi, source, common)
-    if selection is None:
-        return None, ()
-    return selection.region, () if selection.remark is None else (f"{source}: {selection.remark}",)
 
 
 def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outcome:
@@ -58,22 +38,13 @@ def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outc
     picture = read_picture(job.source, "encode", common)
     from nccli.codec.image import encode_picture
     from nccli.coding.tiles import quiet
+    from nccli.program.regions import find_region
 
-    target = target_of(options.rate, picture, options.model)
     limit_threads(common.threads)
-    region, remarks = region_for(picture, options.roi, job.source, common)
-    encoded = encode_picture(
-        picture,
-        target,
-        options.model,
-        common.device,
-        options.measure,
-        progress or quiet,
-        region,
-        background=options.roi.roi_background,
-    )
+    found = find_region(picture, options, job.source)
+    encoded = encode_picture(picture, found.encoding, progress or quiet)
     files.write_bytes(job.output, encoded.data, common.force)
-    return Outcome(job, encoded.report, (*remarks_on(picture, job.source), *remarks))
+    return Outcome(job, encoded.report, (*remarks_on(picture, job.source), *found.remarks))
 
 
 def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outcome:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from nccli.codec.refining import RefineOptions
 from nccli.coding.sender import Latents, price
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
 from nccli.refinement.aims import Control, Fixed, Quality, Size
-from nccli.refinement.config import RefineOptions
 from nccli.refinement.judge import Judge, Task
 from nccli.refinement.metric import Source
 from nccli.refinement.optimise import Optimiser, Result

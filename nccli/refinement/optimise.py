@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from nccli.bounds import STEP_Y_LIMIT
+from nccli.codec.refining import RefineOptions
 from nccli.entropy.steps import STEP_UNIT
 from nccli.refinement.adam import Adam
 from nccli.refinement.aims import Control
 from nccli.refinement.best import Best
-from nccli.refinement.config import RefineOptions
 from nccli.refinement.judge import Candidate, Judge, Task
 from nccli.refinement.metric import PEAK_SQUARED
 from nccli.refinement.problem import Problem

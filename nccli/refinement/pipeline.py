@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from nccli.codec.refining import RefineOptions
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, Stream, send
 from nccli.errors import UsageError
 from nccli.media.picture import Pixels
 from nccli.networks.weights import ImageWeights
 from nccli.refinement.aims import Control
-from nccli.refinement.config import RefineOptions
 from nccli.refinement.judge import Task
 from nccli.refinement.large import Refined, Start, Windows
 from nccli.refinement.metric import Importance, Source, make_metric

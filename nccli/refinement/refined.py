@@ -10,18 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from nccli.api import make_target, to_picture
+from nccli.api import to_picture
 from nccli.catalogue.entries import DEFAULT_MODEL
-from nccli.codec.image import Encoded, Stopwatch, choose_device, encode_picture, report_of
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.image import (
+    Encoded,
+    Stopwatch,
+    choose_device,
+    encode_picture,
+    measured_region,
+    report_of,
+)
+from nccli.codec.refining import RefineOptions, preset
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, Stream
 from nccli.coding.tiles import Shape, reconstruct
-from nccli.entropy.region import Region
 from nccli.errors import UsageError
 from nccli.media.picture import Picture, change_depth
 from nccli.networks.weights import ImageWeights
 from nccli.refinement.aims import ELASTICITY
-from nccli.refinement.config import RefineOptions, preset
 from nccli.refinement.metric import Importance
 from nccli.refinement.pipeline import Improvement, Plan, improve
 from nccli.refinement.start import lambda_of
@@ -50,12 +57,7 @@ class Refined(Encoded):
 
 def refine_picture(
     picture: Picture,
-    target: Target,
-    options: RefineOptions,
-    model: str = DEFAULT_MODEL,
-    device: str = "auto",
-    measure: bool = True,
-    region: Region | None = None,
+    encoding: Encoding,
     importance: Importance | None = None,
     observer: Observer = ignore,
 ) -> Refined:
@@ -63,21 +65,17 @@ def refine_picture(
 
     Args:
         picture: what to encode.
-        target: what decides the rate.
-        options: how to refine.
-        model: catalogue name.
-        device: `auto`, `cpu` or `cuda`.
-        measure: report PSNR and MS-SSIM.
-        region: region of interest of the container's steps.
+        encoding: how; the region is one of the container's steps.
         importance: weight of every pixel's squared error, (h, w).
         observer: told how it goes.
 
     Raises:
-        UsageError: the target cannot be met.
+        UsageError: the rate cannot be met.
         ModelError: the model or a metric's network is missing.
     """
-    options.check()
+    options = _options(encoding)
     outcome: list[Improvement] = []
+    target = encoding.rate.target(picture.height * picture.width, encoding.model)
     plan = Plan(options, target, _checked(importance, picture), observer)
 
     def better(
@@ -86,60 +84,55 @@ def refine_picture(
         outcome.append(improve(weights, picture.pixels, latents, stream, pack, plan))
         return outcome[-1].stream
 
-    encoded = encode_picture(picture, target, model, device, measure, region=region, improve=better)
-    return _refined(encoded, outcome[-1])
+    return _refined(encode_picture(picture, encoding, improve=better), outcome[-1])
 
 
 def refine_file(
     data: bytes,
     original: Picture,
-    target: Target | None,
-    options: RefineOptions,
-    device: str = "auto",
-    measure: bool = True,
+    encoding: Encoding,
     importance: Importance | None = None,
     observer: Observer = ignore,
 ) -> Refined:
     """Refine a file, starting from its latents; its other sections stay.
 
-    When the target needs another lambda than the file's, it starts from whatever costs least there, see
+    When the rate needs another lambda than the file's, it starts from whatever costs least there, see
     `start.starts`.
 
     Args:
         data: a whole file.
         original: the picture it was made of.
-        target: what decides the rate; None for the file's own lambda.
-        options: how to refine.
-        device: `auto`, `cpu` or `cuda`.
-        measure: report PSNR and MS-SSIM.
+        encoding: how; model and region are the file's own, and without a rate its lambda is.
         importance: weight of every pixel's squared error, (h, w).
         observer: told how it goes.
 
     Raises:
         FormatError, UnsupportedError: as for decoding.
-        UsageError: the original has another size, or the target cannot be met.
+        UsageError: the original has another size, or the rate cannot be met.
     """
-    options.check()
+    options = _options(encoding)
     watch = Stopwatch()
-    stored = read_stored(data, choose_device(device))
+    stored = read_stored(data, choose_device(encoding.device))
     watch.lap("load")
     original = _matching(original, stored)
+    pixels = original.height * original.width
+    target = encoding.rate.target(pixels, stored.weights.entry.name) if encoding.rate.given else None
     lmbda = _lambda_towards(target, stored, len(data))
     chosen = Target(lmbda=lmbda) if target is None else target
     plan = Plan(options, chosen, _checked(importance, original), observer, lmbda)
     with torch.inference_mode():
         outcome = improve(stored.weights, original.pixels, stored.latents, stored.stream, stored.pack, plan)
-        file = stored.pack(outcome.stream)
+        setting, file = outcome.stream.setting, stored.pack(outcome.stream)
         watch.lap("entropy")
         shape = Shape(original.height, original.width, original.gray, original.depth)
         x_hat = None
-        if measure:
-            field = outcome.stream.setting.field(stored.latents.grid)
+        if encoding.measure:
+            field = setting.field(stored.latents.grid)
             x_hat = reconstruct(stored.weights, outcome.stream.y_hat, field, shape)
         watch.lap("transform")
-    rate = outcome.stream.setting.rate
-    report = report_of(stored.weights, rate, file, shape, watch, original.pixels, x_hat)
-    return _refined(Encoded(file, report), outcome)
+    report = report_of(stored.weights, setting.rate, file, shape, watch, original.pixels, x_hat)
+    roi = measured_region(stored.weights, setting, outcome.stream.payload, original.pixels, x_hat)
+    return _refined(Encoded(file, replace(report, roi=roi)), outcome)
 
 
 def refine(
@@ -179,14 +172,26 @@ def refine(
         UsageError: the image or the request makes no sense.
         ModelError: the model is missing.
     """
-    chosen = preset(options) if isinstance(options, str) else options
+    how = preset(options) if isinstance(options, str) else options
+    encoding = Encoding(Rate(lmbda, quality, bpp, size, psnr), model, device, measure, refine=how)
     picture = to_picture(image)
-    given = any(v is not None for v in (lmbda, quality, bpp, size, psnr))
-    target = make_target(picture.height * picture.width, lmbda, quality, bpp, size, psnr, model)
     if file is not None:
-        wanted = target if given else None
-        return refine_file(file, picture, wanted, chosen, device, measure, importance, observer)
-    return refine_picture(picture, target, chosen, model, device, measure, None, importance, observer)
+        return refine_file(file, picture, encoding, importance, observer)
+    return refine_picture(picture, encoding, importance, observer)
+
+
+def _options(encoding: Encoding) -> RefineOptions:
+    """How to refine.
+
+    Raises:
+        UsageError: the encoding does not say, or makes no sense.
+    """
+    if encoding.refine is None:
+        raise UsageError("the encoding does not say how to refine")
+    if encoding.background is not None:
+        raise UsageError("refinement goes with a gain of the region, not with a wanted background")
+    encoding.refine.check()
+    return encoding.refine
 
 
 def _refined(encoded: Encoded, outcome: Improvement) -> Refined:

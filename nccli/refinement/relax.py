@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nccli.refinement.config import Method
+from nccli.codec.refining import Method
 
 EDGE = 1e-5
 """Distance from 0 and 1 that keeps logits finite."""

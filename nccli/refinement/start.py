@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from nccli.codec.refining import RefineOptions
 from nccli.coding.analysis import Analyser
 from nccli.coding.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
 from nccli.coding.sender import Latents
@@ -18,7 +19,6 @@ from nccli.entropy.steps import STEP_Z_CHOICES
 from nccli.media.picture import Pixels
 from nccli.networks.weights import ImageWeights
 from nccli.refinement.aims import Control, Fixed, Quality, Size
-from nccli.refinement.config import RefineOptions
 from nccli.refinement.judge import Judge, Task
 from nccli.refinement.problem import Problem
 

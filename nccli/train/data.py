@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from nccli.media.formats import READ_FORMATS
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
-
+from nccli.media.formats import PICTURE_SUFFIXES, READ_FORMATS
 
 MOST_SHRUNK = 2.0
 """Sides of a tile over sides of what is made of it, at most."""
@@ -31,13 +28,13 @@ def _blobs(path: Path) -> Iterator[bytes]:
     """Encoded images of a folder (sorted, recursive), a tar shard or a single file."""
     if path.is_dir():
         for item in sorted(path.rglob("*")):
-            if item.suffix.lower() in SUFFIXES or item.suffix == ".tar":
+            if item.suffix.lower() in PICTURE_SUFFIXES or item.suffix == ".tar":
                 yield from _blobs(item)
     elif path.suffix == ".tar":
         with tarfile.open(path) as shard:
             for member in shard:
                 stream = shard.extractfile(member)
-                if stream is not None and Path(member.name).suffix.lower() in SUFFIXES:
+                if stream is not None and Path(member.name).suffix.lower() in PICTURE_SUFFIXES:
                     yield stream.read()
     else:
         yield path.read_bytes()

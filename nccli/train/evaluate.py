@@ -13,17 +13,18 @@ from torch import Tensor
 from nccli.bench.curves import Point, difference
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.coding.analysis import Analyser
 from nccli.coding.schedule import Group
-from nccli.coding.search import Target, setting_at
+from nccli.coding.search import setting_at
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender
 from nccli.entropy.rate import LAMBDA_MAX, lambda_to_rate
 from nccli.entropy.setting import Setting
+from nccli.media.formats import PICTURE_SUFFIXES
 from nccli.media.picture import Pixels
 from nccli.media.still import decode_picture
 from nccli.networks.weights import ImageWeights
-from nccli.train.data import SUFFIXES
 
 COMPARED = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 """Metrics that BD-rates are given for."""
@@ -51,7 +52,7 @@ class Measured:
 def measure(pictures: Sequence[Pixels], model: str) -> Iterator[Point]:
     """One point per lambda, averaged per picture."""
     for lmbda in LAMBDAS:
-        reports = [encode_pixels(x, Target(lmbda=lmbda), model).report for x in pictures]
+        reports = [encode_pixels(x, Encoding(Rate(lmbda=lmbda), model)).report for x in pictures]
         count = len(reports)
         yield Point(
             setting=lmbda,
@@ -102,7 +103,7 @@ def bd_rates(anchor: Path, points: list[Point]) -> dict[str, float]:
 
 def evaluate(folder: Path, model: str, anchors: list[Path], every: int) -> Measured:
     """Measure on every n-th picture of a folder; print as it goes."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[::every]
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)[::every]
     pictures = [decode_picture(path.read_bytes(), str(path)) for path in paths]
     points = []
     for point in measure(pictures, model):

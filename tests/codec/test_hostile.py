@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from nccli.bounds import MAX_PIXELS, MAX_SIDE, STEP_Y_LIMIT
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_picture
 from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.schedule import Receiver, code_hyper, symbols_checksum
-from nccli.coding.search import Target
 from nccli.container.framing import MAGIC, Section
 from nccli.container.image_file import ImageHeader, minimum_latent_bytes, read_image, write_image
 from nccli.container.section_ids import SectionId
@@ -48,7 +48,7 @@ def originals(photo: Pixels, odd: Pixels, small: Pixels) -> list[Original]:
     alpha = np.arange(odd.shape[0] * odd.shape[1], dtype=np.uint32).reshape(odd.shape[:2]).astype(np.uint8)
     rich = Picture(odd, alpha, Metadata(icc=bytes(range(200)), xmp=b"<x/>"))
     files = [encode(photo, 0.03), encode(small, 0.0005), encode(small[:1, :1], 0.15)]
-    files.append(encode_picture(rich, Target(lmbda=0.01), device="cpu").data)
+    files.append(encode_picture(rich, Encoding(Rate(lmbda=0.01), device="cpu")).data)
     read = [read_image(data) for data in files]
     return [
         Original(data, r.header, r.sections, decode_bytes(data, device="cpu").pixels)

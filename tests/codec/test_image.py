@@ -9,8 +9,8 @@ import torch
 
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import choose_device, decode_bytes, encode_pixels
-from nccli.coding.search import Target
 from nccli.coding.sender import price, send
 from nccli.container.image_file import read_image, write_image
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
@@ -32,7 +32,7 @@ def test_decoder_makes_the_encoders_picture(
     pixels: Pixels = request.getfixturevalue(picture)
     sample = encode_sample(weights, pixels, lmbda)
     own = sample.reconstruct(weights)
-    encoded = encode_pixels(pixels, Target(lmbda=lmbda), device="cpu")
+    encoded = encode_pixels(pixels, Encoding(Rate(lmbda=lmbda), device="cpu"))
     decoded = decode_bytes(encoded.data, device="cpu", reference=pixels)
     assert np.array_equal(decoded.pixels, own)
     assert decoded.pixels.dtype == np.uint8
@@ -61,7 +61,7 @@ def test_encoding_twice_gives_the_same_bytes(photo: Pixels) -> None:
 @pytest.mark.parametrize("picture", ["photo", "coffee", "chelsea"])
 def test_rate_and_quality_grow_with_lambda(request: pytest.FixtureRequest, picture: str) -> None:
     pixels: Pixels = request.getfixturevalue(picture)[:256, :256]
-    reports = [encode_pixels(pixels, Target(lmbda=float(v)), device="cpu").report for v in LAMBDAS]
+    reports = [encode_pixels(pixels, Encoding(Rate(lmbda=float(v)), device="cpu")).report for v in LAMBDAS]
     for worse, better in pairwise(reports):
         assert worse.bytes < better.bytes
         assert worse.psnr < better.psnr
@@ -84,7 +84,7 @@ def test_estimated_bytes_are_the_real_ones(
 
 
 def test_fixed_pictures_stay_as_good_as_they_are(photo: Pixels) -> None:
-    report = encode_pixels(photo, Target(lmbda=0.01), device="cpu").report
+    report = encode_pixels(photo, Encoding(Rate(lmbda=0.01), device="cpu")).report
     assert report.bpp < 0.6
     assert report.psnr > 29
 
@@ -92,7 +92,7 @@ def test_fixed_pictures_stay_as_good_as_they_are(photo: Pixels) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 1), (16, 16), (63, 65), (100, 1)])
 def test_odd_sizes(coffee: Pixels, size: tuple[int, int]) -> None:
     pixels = coffee[100 : 100 + size[0], 200 : 200 + size[1]]
-    encoded = encode_pixels(pixels, Target(lmbda=0.05), device="cpu")
+    encoded = encode_pixels(pixels, Encoding(Rate(lmbda=0.05), device="cpu"))
     decoded = decode_bytes(encoded.data, device="cpu")
     assert decoded.pixels.shape == (*size, 3)
     assert psnr(pixels, decoded.pixels) == encoded.report.psnr
@@ -114,7 +114,7 @@ def test_padding_repeats_the_edge(weights: ImageWeights, odd: Pixels) -> None:
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_flat_pictures_cost_next_to_nothing(value: int) -> None:
     pixels = np.full((128, 128, 3), value, np.uint8)
-    encoded = encode_pixels(pixels, Target(lmbda=0.01), device="cpu")
+    encoded = encode_pixels(pixels, Encoding(Rate(lmbda=0.01), device="cpu"))
     assert encoded.report.bytes < 400
     assert encoded.report.psnr > 35
 
@@ -147,7 +147,7 @@ def test_reference_of_another_size_is_refused(small_sample: Sample, photo: Pixel
 
 
 def test_report_says_what_was_done(photo: Pixels) -> None:
-    report = encode_pixels(photo, Target(lmbda=0.02), device="cpu", measure=False).report
+    report = encode_pixels(photo, Encoding(Rate(lmbda=0.02), device="cpu", measure=False)).report
     assert (report.width, report.height) == (256, 192)
     assert report.lmbda == pytest.approx(0.02, rel=1e-3)
     assert (report.psnr, report.ms_ssim, report.device) == (None, None, "cpu")
@@ -168,7 +168,7 @@ def test_cuda_and_cpu_agree_on_every_symbol(astronaut: Pixels, lmbda: float) -> 
     from nccli.entropy.grid import Grid
 
     entry = find("s")
-    data = encode_pixels(astronaut, Target(lmbda=lmbda), device="cuda", measure=False).data
+    data = encode_pixels(astronaut, Encoding(Rate(lmbda=lmbda), device="cuda", measure=False)).data
     for source in (data, encode(astronaut, lmbda)):
         header = read_image(source).header
         setting = setting_of(load_model(entry, "cpu"), lmbda)

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from nccli.catalogue.entries import models_folder
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_picture
 from nccli.coding.payload import read_payload
-from nccli.coding.search import Target
 from nccli.coding.sender import Latents, send
 from nccli.container.framing import Section
 from nccli.container.image_file import ImageHeader, read_image, write_image
@@ -130,9 +130,11 @@ def test_the_reference_decoder_agrees_on_regions(
     weights: ImageWeights, astronaut: Pixels, region: Region, lmbda: float
 ) -> None:
     picture = Picture(np.ascontiguousarray(astronaut[100:190, 200:340]))
-    data = encode_picture(picture, Target(lmbda=lmbda), device="cpu", measure=False, region=region).data
+    data = encode_picture(
+        picture, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False, region=region)
+    ).data
     assert agree(weights, data)
-    plain = encode_picture(picture, Target(lmbda=lmbda), device="cpu", measure=False).data
+    plain = encode_picture(picture, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False)).data
     assert not np.array_equal(decoded_by_nccli(weights, data), decoded_by_nccli(weights, plain))
 
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 import nccli
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_picture
 from nccli.codec.inside import inside_psnr
 from nccli.coding.analysis import Analyser
 from nccli.coding.bits import bits_map
-from nccli.coding.search import Target
 from nccli.coding.sender import price
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId
@@ -29,7 +29,7 @@ from nccli.networks.weights import ImageWeights
 from nccli.program.maps import describe, draw_bits, roi_map
 from tests.support import Pixels
 
-LAMBDA = Target(lmbda=0.02)
+LAMBDA = Rate(lmbda=0.02)
 
 
 def boxed(pixels: Pixels, text: str, gain: float = 30) -> Region:
@@ -44,7 +44,7 @@ def face(photo: Pixels) -> Region:
 
 
 def test_decoders_find_the_encoders_region(photo: Pixels, face: Region) -> None:
-    encoded = encode_picture(Picture(photo), LAMBDA, device="cpu", region=face)
+    encoded = encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu", region=face))
     decoded = decode_bytes(encoded.data, "cpu", photo)
     assert decoded.report.roi == encoded.report.roi
     assert decoded.report.psnr == encoded.report.psnr
@@ -54,11 +54,11 @@ def test_decoders_find_the_encoders_region(photo: Pixels, face: Region) -> None:
 
 
 def test_quality_goes_where_the_mask_is(photo: Pixels) -> None:
-    size = Target(size=2500)
-    plain = encode_picture(Picture(photo), size, device="cpu")
+    size = Rate(size=2500)
+    plain = encode_picture(Picture(photo), Encoding(size, device="cpu"))
     for text in ("64,32,80,96", "160,0,96,64", "0,112,96,80"):
         region = boxed(photo, text)
-        encoded = encode_picture(Picture(photo), size, device="cpu", region=region)
+        encoded = encode_picture(Picture(photo), Encoding(size, device="cpu", region=region))
         before = inside_psnr(photo, decode_bytes(plain.data, "cpu").pixels, region)[0]
         assert encoded.report.bytes <= 2500
         assert encoded.report.roi is not None
@@ -67,7 +67,7 @@ def test_quality_goes_where_the_mask_is(photo: Pixels) -> None:
 
 
 def test_report_adds_up(photo: Pixels, face: Region) -> None:
-    encoded = encode_picture(Picture(photo), LAMBDA, device="cpu", region=face)
+    encoded = encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu", region=face))
     report, x_hat = encoded.report, decode_bytes(encoded.data, "cpu").pixels
     inside = face.inside(12, 16).repeat(16, 0).repeat(16, 1)
     assert report.roi is not None
@@ -79,12 +79,12 @@ def test_report_adds_up(photo: Pixels, face: Region) -> None:
 
 
 def test_no_mask_no_report(photo: Pixels) -> None:
-    assert encode_picture(Picture(photo), LAMBDA, device="cpu").report.roi is None
+    assert encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu")).report.roi is None
 
 
 def test_bits_of_all_positions_are_the_file(weights: ImageWeights, odd: Pixels) -> None:
     region = boxed(odd, "20,20,30,30")
-    encoded = encode_picture(Picture(odd), LAMBDA, device="cpu", region=region)
+    encoded = encode_picture(Picture(odd), Encoding(LAMBDA, device="cpu", region=region))
     container = read_image(encoded.data)
     setting = stored_setting(container)
     payload = container.section(SectionId.LATENTS)
@@ -99,21 +99,21 @@ def test_bits_of_all_positions_are_the_file(weights: ImageWeights, odd: Pixels) 
 
 @pytest.mark.parametrize("size", [1200, 4000])
 def test_sizes_hold_with_a_mask(photo: Pixels, face: Region, size: int) -> None:
-    report = encode_picture(Picture(photo), Target(size=size), device="cpu", region=face).report
+    report = encode_picture(Picture(photo), Encoding(Rate(size=size), device="cpu", region=face)).report
     assert 0.985 * size <= report.bytes <= size
 
 
 def test_a_wanted_psnr_is_that_of_the_region(photo: Pixels, face: Region) -> None:
-    report = encode_picture(Picture(photo), Target(psnr=34), device="cpu", region=face).report
+    report = encode_picture(Picture(photo), Encoding(Rate(psnr=34), device="cpu", region=face)).report
     assert report.roi is not None
     assert 34 <= report.roi.psnr_roi <= 34.1
     assert report.psnr is not None
     assert report.psnr < 34
 
 
-@pytest.mark.parametrize("target", [Target(lmbda=0.05), Target(size=4000), Target(psnr=35)])
-def test_a_wanted_background(photo: Pixels, face: Region, target: Target) -> None:
-    encoded = encode_picture(Picture(photo), target, device="cpu", region=face, background=25)
+@pytest.mark.parametrize("target", [Rate(lmbda=0.05), Rate(size=4000), Rate(psnr=35)])
+def test_a_wanted_background(photo: Pixels, face: Region, target: Rate) -> None:
+    encoded = encode_picture(Picture(photo), Encoding(target, device="cpu", region=face, background=25))
     roi = encoded.report.roi
     assert roi is not None
     assert 25 <= roi.psnr_background <= 25.3
@@ -123,8 +123,8 @@ def test_a_wanted_background(photo: Pixels, face: Region, target: Target) -> Non
 
 def test_a_background_out_of_reach(photo: Pixels, face: Region) -> None:
     with pytest.raises(UsageError, match="the background reaches only"):
-        encode_picture(Picture(photo), LAMBDA, device="cpu", region=face, background=60)
-    low = encode_picture(Picture(photo), LAMBDA, device="cpu", region=face, background=1)
+        encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu", region=face, background=60))
+    low = encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu", region=face, background=1))
     region = stored_setting(read_image(low.data)).region
     assert region is not None
     assert region.drop == 1024
@@ -148,13 +148,13 @@ def test_python_interface(photo: Pixels) -> None:
 
 def test_sixteen_bits_and_gray(photo: Pixels, face: Region) -> None:
     deep = Picture(photo[..., :1].astype(np.uint16) * 257)
-    encoded = encode_picture(deep, LAMBDA, device="cpu", region=face)
+    encoded = encode_picture(deep, Encoding(LAMBDA, device="cpu", region=face))
     assert encoded.report.roi is not None
     assert encoded.report.roi.psnr_roi > encoded.report.roi.psnr_background
 
 
 def test_maps(photo: Pixels, face: Region) -> None:
-    data = encode_picture(Picture(photo), LAMBDA, device="cpu", region=face).data
+    data = encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu", region=face)).data
     container = read_image(data)
     mask = np.asarray(Image.open(io.BytesIO(roi_map(container))))
     assert mask.shape == photo.shape[:2]
@@ -171,6 +171,6 @@ def test_maps(photo: Pixels, face: Region) -> None:
 
 
 def test_a_map_without_a_mask_is_white(photo: Pixels) -> None:
-    container = read_image(encode_picture(Picture(photo), LAMBDA, device="cpu").data)
+    container = read_image(encode_picture(Picture(photo), Encoding(LAMBDA, device="cpu")).data)
     assert np.asarray(Image.open(io.BytesIO(roi_map(container)))).min() == 255
     assert describe(container) == {}

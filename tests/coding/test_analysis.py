@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.coding import analysis
 from nccli.coding.analysis import REACH, Analyser
-from nccli.coding.search import Target, setting_at
+from nccli.coding.search import setting_at
 from nccli.coding.sender import Latents
 from nccli.entropy.rate import RATE_MAX, RATE_MIN
 from nccli.entropy.region import RateField, Region, cells_of
@@ -88,9 +89,9 @@ def test_networks_that_do_not_follow_the_rate_run_once(
     assert runs() == 1
 
 
-@pytest.mark.parametrize("target", [Target(size=4000), Target(psnr=33.0)])
-def test_a_search_needs_few_runs(photo: Pixels, runs: Count, target: Target) -> None:
-    encoded = encode_pixels(photo, target, device="cpu")
+@pytest.mark.parametrize("target", [Rate(size=4000), Rate(psnr=33.0)])
+def test_a_search_needs_few_runs(photo: Pixels, runs: Count, target: Rate) -> None:
+    encoded = encode_pixels(photo, Encoding(target, device="cpu"))
     assert 1 <= runs() <= 4
     if target.psnr is not None:
         assert encoded.report.psnr is not None
@@ -98,7 +99,7 @@ def test_a_search_needs_few_runs(photo: Pixels, runs: Count, target: Target) -> 
 
 
 def test_a_lambda_needs_one_run(photo: Pixels, runs: Count) -> None:
-    encode_pixels(photo, Target(lmbda=0.003), device="cpu")
+    encode_pixels(photo, Encoding(Rate(lmbda=0.003), device="cpu"))
     assert runs() == 1
 
 
@@ -116,6 +117,6 @@ def test_a_search_does_not_hold_latents_twice(
         return latents
 
     monkeypatch.setattr(analysis, "analyse", watched)
-    encode_pixels(photo, Target(size=900), device="cpu")
+    encode_pixels(photo, Encoding(Rate(size=900), device="cpu"))
     assert len(held) > 1
     assert not any(held)

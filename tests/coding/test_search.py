@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.coding.analysis import Analyser
-from nccli.coding.search import REACH_ABOVE, REACH_BELOW, Target, setting_at
+from nccli.coding.search import REACH_ABOVE, REACH_BELOW, setting_at
 from nccli.coding.sender import send
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
@@ -26,7 +27,7 @@ BPPS = (0.15, 0.25, 0.4, 0.7, 1.0, 1.5, 2.0)
 
 def fitted(pixels: Pixels, size: int) -> int:
     """Bytes of the file that a size target gives."""
-    return len(encode_pixels(pixels, Target(size=size), device="cpu", measure=False).data)
+    return len(encode_pixels(pixels, Encoding(Rate(size=size), device="cpu", measure=False)).data)
 
 
 @pytest.mark.parametrize("bpp", BPPS)
@@ -63,7 +64,8 @@ def test_the_smallest_file_of_a_single_pixel_is_found(small: Pixels) -> None:
 
 def test_more_bytes_never_make_the_picture_worse(photo: Pixels) -> None:
     qualities = [
-        encode_pixels(photo, Target(size=size), device="cpu").report.psnr for size in range(1000, 9000, 1000)
+        encode_pixels(photo, Encoding(Rate(size=size), device="cpu")).report.psnr
+        for size in range(1000, 9000, 1000)
     ]
     assert qualities == sorted(qualities)
 
@@ -81,8 +83,10 @@ def test_sizes_that_nothing_fits_are_refused(astronaut: Pixels, size: int) -> No
 
 
 def test_a_size_beyond_all_use_gives_the_best_file(small: Pixels) -> None:
-    encoded = encode_pixels(small, Target(size=10**9), device="cpu")
-    assert encoded.report.psnr > encode_pixels(small, Target(lmbda=LAMBDA_MAX), device="cpu").report.psnr
+    encoded = encode_pixels(small, Encoding(Rate(size=10**9), device="cpu"))
+    assert (
+        encoded.report.psnr > encode_pixels(small, Encoding(Rate(lmbda=LAMBDA_MAX), device="cpu")).report.psnr
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9])
@@ -90,11 +94,11 @@ def test_psnr_target_is_reached_at_the_lowest_rate(
     weights: ImageWeights, photo: Pixels, share: float
 ) -> None:
     worst, best = (
-        encode_pixels(photo, Target(lmbda=lmbda), device="cpu").report.psnr
+        encode_pixels(photo, Encoding(Rate(lmbda=lmbda), device="cpu")).report.psnr
         for lmbda in (LAMBDA_MIN, LAMBDA_MAX)
     )
     wanted = worst + share * (best - worst)
-    encoded = encode_pixels(photo, Target(psnr=wanted), device="cpu")
+    encoded = encode_pixels(photo, Encoding(Rate(psnr=wanted), device="cpu"))
     assert wanted <= encoded.report.psnr < wanted + 0.25
     rate = lambda_to_rate(encoded.report.lmbda)
     assert RATE_MIN < rate < RATE_MAX
@@ -110,27 +114,27 @@ def test_psnr_target_is_reached_at_the_lowest_rate(
 
 
 def test_psnr_beyond_the_served_lambdas(photo: Pixels) -> None:
-    best = encode_pixels(photo, Target(lmbda=LAMBDA_MAX), device="cpu").report.psnr
-    assert encode_pixels(photo, Target(psnr=best + 0.5), device="cpu").report.psnr >= best + 0.5
-    worst = encode_pixels(photo, Target(lmbda=LAMBDA_MIN), device="cpu").report.psnr
-    assert worst - 2 <= encode_pixels(photo, Target(psnr=worst - 2), device="cpu").report.psnr < worst
+    best = encode_pixels(photo, Encoding(Rate(lmbda=LAMBDA_MAX), device="cpu")).report.psnr
+    assert encode_pixels(photo, Encoding(Rate(psnr=best + 0.5), device="cpu")).report.psnr >= best + 0.5
+    worst = encode_pixels(photo, Encoding(Rate(lmbda=LAMBDA_MIN), device="cpu")).report.psnr
+    assert worst - 2 <= encode_pixels(photo, Encoding(Rate(psnr=worst - 2), device="cpu")).report.psnr < worst
 
 
 @pytest.mark.parametrize("wanted", [70.0, math.inf, math.nan])
 def test_psnr_out_of_reach_is_refused(small: Pixels, wanted: float) -> None:
     with pytest.raises(UsageError, match="dB"):
-        encode_pixels(small, Target(psnr=wanted), device="cpu")
+        encode_pixels(small, Encoding(Rate(psnr=wanted), device="cpu"))
 
 
 @pytest.mark.parametrize("lmbda", [0.0, -1.0, 0.0004999, 0.1500001, 1.0, math.inf, -math.inf, math.nan])
 def test_lambda_out_of_range_is_refused(small: Pixels, lmbda: float) -> None:
     with pytest.raises(UsageError, match="lambda"):
-        encode_pixels(small, Target(lmbda=lmbda), device="cpu")
+        encode_pixels(small, Encoding(Rate(lmbda=lmbda), device="cpu"))
 
 
 def test_no_target_is_refused(small: Pixels) -> None:
     with pytest.raises(UsageError):
-        encode_pixels(small, Target(), device="cpu")
+        encode_pixels(small, Encoding(Rate(), device="cpu"))
 
 
 def test_extended_axis_goes_on_with_steps_alone(weights: ImageWeights) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
 from nccli.coding import tiles
-from nccli.coding.search import Target
 from nccli.coding.tiles import Shape
 from nccli.entropy.grid import Grid
 from nccli.entropy.region import RateField
@@ -97,9 +97,9 @@ def test_surroundings_are_as_wide_as_the_filters_reach(
 def test_files_made_with_tiles_decode_without_and_back(
     chelsea: Pixels, request: pytest.FixtureRequest
 ) -> None:
-    plain = encode_pixels(chelsea, Target(lmbda=0.01), device="cpu", measure=False).data
+    plain = encode_pixels(chelsea, Encoding(Rate(lmbda=0.01), device="cpu", measure=False)).data
     request.getfixturevalue("small_tiles")
-    tiled = encode_pixels(chelsea, Target(lmbda=0.01), device="cpu", measure=False).data
+    tiled = encode_pixels(chelsea, Encoding(Rate(lmbda=0.01), device="cpu", measure=False)).data
     assert abs(len(tiled) - len(plain)) <= 0.002 * len(plain)
     pixels = decode_bytes(plain, "cpu").pixels
     assert np.abs(pixels.astype(int) - decode_bytes(tiled, "cpu").pixels).mean() < 0.1
@@ -116,7 +116,7 @@ def test_progress_runs_from_zero_to_one(weights: ImageWeights, chelsea: Pixels, 
 @pytest.mark.slow
 def test_a_picture_of_several_real_tiles(coffee: Pixels) -> None:
     large = np.tile(coffee, (3, 4, 1))[:1100, :2100]
-    encoded = encode_pixels(large, Target(lmbda=0.005), device="cpu")
+    encoded = encode_pixels(large, Encoding(Rate(lmbda=0.005), device="cpu"))
     decoded = decode_bytes(encoded.data, "cpu", large)
     assert decoded.report.psnr == encoded.report.psnr
     assert (decoded.report.psnr or 0) > 27

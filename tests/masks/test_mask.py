@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from PIL import Image
 
 from nccli.entropy.region import MAX_DECISIONS
 from nccli.errors import ModelError, UsageError
-from nccli.masks.choose import choose, mask_from
+from nccli.masks.choose import choose, mask_from, named_mask
 from nccli.masks.make import make_mask
 from nccli.masks.mask import (
     Choice,
     Mask,
+    Selection,
     fitted,
     mask_of,
     mask_of_array,
@@ -231,20 +233,26 @@ def test_python_takes_any_kind_of_mask(tmp_path: Path) -> None:
         mask_from(7, 40, 60)
 
 
+def chosen(options: RoiOptions, source: str) -> Selection | None:
+    """What the mask that the options name for an input comes to."""
+    picture = plain(80, 120)
+    return choose(picture, options, partial(named_mask, picture, str(options.roi_mask), source, LIMIT))
+
+
 def test_a_folder_of_masks(tmp_path: Path) -> None:
     for place, shape in (("masks/b/x.png", (8, 12)), ("masks/x.png", (10, 15))):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask_of_array(disc(*shape))).save(tmp_path / place)
     options = RoiOptions(str(tmp_path / "masks"))
     for source in ("b/x.jpg", "/far/b/x.png"):
-        found = choose(plain(80, 120), options, source, LIMIT)
+        found = chosen(options, source)
         assert found is not None
         assert np.array_equal(found.mask, fitted(mask_of_array(disc(8, 12)), 80, 120))
-    found = choose(plain(80, 120), options, "x.webp", LIMIT)
+    found = chosen(options, "x.webp")
     assert found is not None
     assert np.array_equal(found.mask, fitted(mask_of_array(disc(10, 15)), 80, 120))
     with pytest.raises(UsageError, match="no mask for"):
-        choose(plain(80, 120), options, "y.png", LIMIT)
+        chosen(options, "y.png")
 
 
 def test_options_that_contradict_each_other() -> None:
@@ -291,7 +299,7 @@ def test_saliency_finds_what_stands_out() -> None:
 
 
 def test_a_png_mask_is_what_was_made(tmp_path: Path) -> None:
-    from nccli.program.perform_masks import png_of
+    from nccli.masks.mask import png_of
 
     mask = mask_of_array(disc(30, 50))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png_of(mask)))), mask)

@@ -14,7 +14,8 @@ from PIL import Image
 
 import nccli
 from nccli.errors import ExitCode, UsageError
-from nccli.program.batch import NCC_SUFFIXES, PICTURE_SUFFIXES, plan
+from nccli.media.formats import PICTURE_SUFFIXES
+from nccli.program.batch import NCC_SUFFIXES, plan
 from nccli.program.memory import estimate, parse_amount
 from tests.support import ROOT, Pixels, run_ncc
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nccli.codec.refining import Method, RefineOptions, parse_metrics, preset
 from nccli.coding.sender import CostCounter, Latents, price
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
@@ -19,7 +20,6 @@ from nccli.masks.mask import DEFAULT_GAIN
 from nccli.networks.weights import ImageWeights
 from nccli.refinement.adam import Adam
 from nccli.refinement.aims import Measured, Quality, Size
-from nccli.refinement.config import Method, RefineOptions, parse_metrics, preset
 from nccli.refinement.cost import CostTable
 from nccli.refinement.differentiable import float_network
 from nccli.refinement.importance import importance_of

@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 import nccli
-from nccli.api import make_target
+from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.image import decode_bytes
+from nccli.codec.refining import Method, RefineOptions, preset
 from nccli.container.image_file import read_image
 from nccli.entropy.rate import lambda_to_rate
 from nccli.errors import UsageError
@@ -24,13 +26,13 @@ from nccli.masks.mask import Choice, select
 from nccli.media.metrics import psnr
 from nccli.media.picture import Picture
 from nccli.refinement import pipeline, windows
-from nccli.refinement.config import Method, RefineOptions, preset
 from nccli.refinement.importance import importance_of
 from nccli.refinement.refined import Refined, refine_file, refine_picture
 from nccli.refinement.trace import Moment
 from tests.support import ROOT, Pixels, frozen, run_ncc
 
 QUICK = RefineOptions(steps=30, lr=0.04)
+QUICKLY = Encoding(device="cpu", refine=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,23 @@ def test_stored_latents_to_a_size(crop: Pixels) -> None:
 def test_stored_latents_need_their_own_picture(crop: Pixels, small: Pixels) -> None:
     plain = nccli.encode(crop, lmbda=0.01, device="cpu").data
     with pytest.raises(UsageError, match="the original is 47x33"):
-        refine_file(plain, Picture(small), None, QUICK, "cpu")
+        refine_file(plain, Picture(small), QUICKLY)
+
+
+def test_a_refined_file_tells_of_its_region(crop: Pixels) -> None:
+    plain = nccli.encode(crop, lmbda=0.01, roi="8,8,48,48", device="cpu").data
+    encoding = replace(QUICKLY, refine=replace(QUICK, steps=2))
+    refined = refine_file(plain, Picture(crop), encoding)
+    decoded = decode_bytes(refined.data, "cpu", crop).report
+    assert decoded.roi is not None
+    assert refined.report.roi == decoded.roi
+
+
+def test_refinement_wants_to_know_how(crop: Pixels) -> None:
+    with pytest.raises(UsageError, match="how to refine"):
+        refine_picture(Picture(crop), Encoding(device="cpu"))
+    with pytest.raises(UsageError, match="background"):
+        refine_picture(Picture(crop), replace(QUICKLY, background=30.0))
 
 
 def test_checkerboard_region(chelsea: Pixels) -> None:
@@ -186,15 +204,9 @@ def test_checkerboard_region(chelsea: Pixels) -> None:
     importance = importance_of(selection.mask, None)
     size = 2000
     uniform = nccli.decode_array(nccli.encode(crop, size=size, device="cpu").data, device="cpu")
-    target = make_target(crop[..., 0].size, size=size)
-    refined = refine_picture(
-        Picture(crop),
-        target,
-        replace(QUICK, steps=60),
-        device="cpu",
-        region=selection.region,
-        importance=importance,
-    )
+    how = replace(QUICK, steps=60)
+    encoding = Encoding(Rate(size=size), device="cpu", region=selection.region, refine=how)
+    refined = refine_picture(Picture(crop), encoding, importance)
     assert 0.99 * size <= len(refined.data) <= size
     decoded = nccli.decode_array(refined.data, device="cpu")
     gain = psnr(crop[inside][None], decoded[inside][None]) - psnr(crop[inside][None], uniform[inside][None])
@@ -245,7 +257,7 @@ def test_perceptual_metric_falls_at_equal_bytes(crop: Pixels) -> None:
 
 def test_time_budget(crop: Pixels) -> None:
     start = time.perf_counter()
-    refined = refine(crop, preset("default", seconds=2.0), lmbda=0.01)
+    refined = refine(crop, replace(preset("default"), seconds=2.0), lmbda=0.01)
     assert time.perf_counter() - start < 20
     assert refined.rows[-1].tau < 0.25
     assert refined.rows[-1].seconds < 8
@@ -305,7 +317,7 @@ def test_encode_refines_too(tmp_path: Path, small: Pixels) -> None:
         "encode", "in.png", "--refine", "12", "--lambda", "0.01", "--device", "cpu", cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
-    same = refine(small, preset("default", steps=12), lmbda=0.01)
+    same = refine(small, replace(preset("default"), steps=12), lmbda=0.01)
     assert (tmp_path / "in.ncc").read_bytes() == same.data
 
 
@@ -371,4 +383,4 @@ def test_ctrl_c_writes_the_best_so_far(tmp_path: Path, crop: Pixels) -> None:
 
 def test_target_out_of_reach_is_said(small: Pixels) -> None:
     with pytest.raises(UsageError):
-        refine_picture(Picture(small), make_target(100, size=20), QUICK, device="cpu")
+        refine_picture(Picture(small), replace(QUICKLY, rate=Rate(size=20)))

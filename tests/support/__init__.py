@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.coding.analysis import Analyser
-from nccli.coding.search import Target
 from nccli.coding.sender import Latents, Stream, default_step_z, send
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.container.framing import CRC_BYTES
@@ -78,12 +78,12 @@ def encode_sample(weights: ImageWeights, pixels: Pixels, lmbda: float) -> Sample
     with torch.inference_mode():
         latents = analysed(weights, pixels, lmbda)
         stream = send(weights, latents, setting_of(weights, lmbda))
-    data = encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data
+    data = encode_pixels(pixels, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False)).data
     return Sample(pixels, latents, stream, data)
 
 
 def encode(pixels: Pixels, lmbda: float) -> bytes:
-    return encode_pixels(pixels, Target(lmbda=lmbda), device="cpu", measure=False).data
+    return encode_pixels(pixels, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False)).data
 
 
 def latents_payload(data: bytes) -> bytes:

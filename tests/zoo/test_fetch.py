@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from nccli.api import make_target
 from nccli.catalogue.entries import find, find_for_file, own_lambda
 from nccli.catalogue.load import load_model
 from nccli.cli import main
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
 from nccli.coding.search import Target
 from nccli.coding.tiles import quiet
@@ -120,7 +120,7 @@ def test_a_fetched_network_codes(shelf: Shelf, cache: Path, face: Pixels, scheme
     assert kept(cache) == [result.path.name]
     entry = find("zoo:mbt2018-mean-3")
     assert find_for_file(entry.id, entry.tag) == entry
-    data = encode_pixels(face, Target(lmbda=0.0067), entry.name, "cpu", measure=False).data
+    data = encode_pixels(face, Encoding(Rate(lmbda=0.0067), entry.name, "cpu", measure=False)).data
     assert decode_bytes(data, "cpu").report.model == entry.name
 
 
@@ -240,6 +240,7 @@ def test_patterns() -> None:
 def test_a_network_of_one_rate_is_used_at_it() -> None:
     assert own_lambda("s") is None
     assert own_lambda("zoo:mbt2018-8") == 0.18
-    assert make_target(100, model="zoo:mbt2018-mean-3") == Target(lmbda=0.0067)
-    assert make_target(100, quality=50, model="zoo:mbt2018-mean-3") == make_target(100)
-    assert make_target(100, size=77, model="zoo:mbt2018-mean-3") == Target(size=77)
+    name = "zoo:mbt2018-mean-3"
+    assert Rate().target(100, name) == Target(lmbda=0.0067)
+    assert Rate(quality=50).target(100, name) == Rate().target(100, "s")
+    assert Rate(size=77).target(100, name) == Target(size=77)

@@ -10,11 +10,11 @@ import torch
 
 import nccli
 from nccli.codec.image import decode_bytes
+from nccli.codec.refining import RefineOptions
 from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.sender import FLUSH_BYTES, price
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.setting import Setting
-from nccli.refinement.config import RefineOptions
 from nccli.refinement.problem import Engine, Problem
 from nccli.zoo.cache import file_name, zoo_folder
 from tests.support import Pixels, analysed, frozen

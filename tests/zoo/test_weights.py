@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
 from nccli.coding.payload import read_payload
-from nccli.coding.search import Target
 from nccli.coding.sender import Encoder, Sender, send
 from nccli.entropy.coder import SymbolEncoder
 from nccli.entropy.rate import lambda_to_rate
@@ -150,22 +150,22 @@ def learned(face: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_a_size_is_met(learned: Small, face: Pixels) -> None:
     sizes = [
-        len(encode_pixels(face, Target(lmbda=lmbda), learned.model.name, "cpu", measure=False).data)
+        len(encode_pixels(face, Encoding(Rate(lmbda=lmbda), learned.model.name, "cpu", measure=False)).data)
         for lmbda in (0.001, 0.1)
     ]
     wanted = sum(sizes) // 2
-    data = encode_pixels(face, Target(size=wanted), learned.model.name, "cpu", measure=False).data
+    data = encode_pixels(face, Encoding(Rate(size=wanted), learned.model.name, "cpu", measure=False)).data
     assert wanted - 6 <= len(data) <= wanted
 
 
 def test_a_psnr_is_met(learned: Small, face: Pixels) -> None:
     ends = [
-        encode_pixels(face, Target(lmbda=lmbda), learned.model.name, "cpu").report.psnr or 0
+        encode_pixels(face, Encoding(Rate(lmbda=lmbda), learned.model.name, "cpu")).report.psnr or 0
         for lmbda in (0.001, 0.1)
     ]
     assert ends[1] > ends[0] + 0.5
     wanted = sum(ends) / 2
-    encoded = encode_picture(Picture(face), Target(psnr=wanted), learned.model.name, "cpu")
+    encoded = encode_picture(Picture(face), Encoding(Rate(psnr=wanted), learned.model.name, "cpu"))
     decoded = decode_bytes(encoded.data, "cpu", face)
     assert wanted <= psnr(face, decoded.pixels) < wanted + 0.25
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
+from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
 from nccli.coding import tiles
 from nccli.coding.payload import read_payload
 from nccli.coding.schedule import Group, code_group
-from nccli.coding.search import Target
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender, Stream, send
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.container.image_file import read_image
@@ -231,7 +231,7 @@ def test_tiles_join_without_seams(small: Small, chelsea: Pixels, monkeypatch: py
 @pytest.mark.parametrize("size", [(64, 64), (33, 47), (1, 1), (1, 90), (90, 17)])
 def test_files_of_any_size(installed: Small, chelsea: Pixels, size: tuple[int, int]) -> None:
     pixels = chelsea[: size[0], : size[1]]
-    encoded = encode_pixels(pixels, Target(lmbda=0.01), installed.model.name, "cpu")
+    encoded = encode_pixels(pixels, Encoding(Rate(lmbda=0.01), installed.model.name, "cpu"))
     decoded = decode_bytes(encoded.data, "cpu", pixels)
     assert decoded.pixels.shape == pixels.shape
     assert decoded.report.psnr == encoded.report.psnr
@@ -243,7 +243,7 @@ def test_files_of_any_size(installed: Small, chelsea: Pixels, size: tuple[int, i
 def test_the_second_decoder_agrees(installed: Small, chelsea: Pixels, size: tuple[int, int]) -> None:
     """Written from the format's description, in integers alone."""
     pixels = chelsea[: size[0], : size[1]]
-    data = encode_pixels(pixels, Target(lmbda=0.02), installed.model.name, "cpu", measure=False).data
+    data = encode_pixels(pixels, Encoding(Rate(lmbda=0.02), installed.model.name, "cpu", measure=False)).data
     container = read_image(data)
     y_hat = read_payload(
         load_model(find(installed.model.name), "cpu"),
@@ -270,7 +270,7 @@ def test_damaged_payloads_are_refused(small: Small, face: Pixels) -> None:
 
 
 def test_files_for_weights_that_are_not_here(installed: Small, face: Pixels) -> None:
-    data = encode_pixels(face, Target(lmbda=0.01), installed.model.name, "cpu", measure=False).data
+    data = encode_pixels(face, Encoding(Rate(lmbda=0.01), installed.model.name, "cpu", measure=False)).data
     other = bytearray(data)
     other[10] ^= 1
     with pytest.raises(UnsupportedError, match="here are"):
@@ -279,7 +279,7 @@ def test_files_for_weights_that_are_not_here(installed: Small, face: Pixels) -> 
     with pytest.raises(UnsupportedError, match=f"ncc models fetch {installed.model.name}"):
         decode_bytes(data, "cpu")
     with pytest.raises(ModelError, match=f"ncc models fetch {installed.model.name}"):
-        encode_pixels(face, Target(lmbda=0.01), installed.model.name, "cpu")
+        encode_pixels(face, Encoding(Rate(lmbda=0.01), installed.model.name, "cpu"))
     with pytest.raises(ModelError, match="there are: zoo:"):
         find("zoo:nothing-1")
     unknown = bytearray(data)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from nccli.errors import UsageError
 
 
 class Method(StrEnum):
-    """Stand-ins for rounding, see `relax`."""
+    """Stand-ins for rounding, see `refinement/relax`."""
 
     SSL = "ssl"
     LINEAR = "linear"
@@ -62,7 +62,7 @@ class RefineOptions:
         search_step_z: try all steps of z at the start.
         naive: all steps stay those of the start: refinement alone.
         base_lambda: lambda of the rate point, when it is not that of the objective.
-        metrics: (name, weight) of the distortions, see `distortion`.
+        metrics: (name, weight) of the distortions, see `refinement/metric`.
         lpips_weights: file with the backbone of LPIPS; None for torch's cache.
     """
 
@@ -136,18 +136,15 @@ PRESETS = {
 }
 
 
-def preset(name: str, **changes: object) -> RefineOptions:
-    """A preset with changes; None changes nothing.
+def preset(name: str) -> RefineOptions:
+    """The options of that name.
 
     Raises:
-        UsageError: no such preset, or values that make no sense.
+        UsageError: no such preset.
     """
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}")
-    given = {key: value for key, value in changes.items() if value is not None}
-    options = replace(PRESETS[name], **given)  # type: ignore[arg-type]
-    options.check()
-    return options
+    return PRESETS[name]
 
 
 def parse_metrics(texts: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
