@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from nccli.bounds import STEP_Y_LIMIT
 from nccli.catalogue.entries import own_lambda
 from nccli.coding.sender import Analysed, Encoder, Stream, default_step_z
@@ -69,7 +67,7 @@ def code_to_target(
     analysed: Analysed,
     target: Target,
     pack: Callable[[Stream], bytes],
-    render: Callable[[Tensor, Setting], float],
+    measure: Callable[[Stream], float],
     region: Region | None = None,
 ) -> Stream:
     """The picture coded so that it meets `target`.
@@ -79,7 +77,7 @@ def code_to_target(
         analysed: the picture's latents for any setting.
         target: what to meet.
         pack: stream -> file, whose size counts.
-        render: (y_hat, setting) -> PSNR of the decoded picture.
+        measure: stream -> PSNR of the decoded picture.
         region: where it is to be better than elsewhere.
 
     Raises:
@@ -90,5 +88,5 @@ def code_to_target(
     if target.size is not None:
         return fit_size(encoder, axis, target.size, lambda stream: len(pack(stream)))
     if target.psnr is not None:
-        return reach_psnr(encoder, axis, target.psnr, lambda stream: render(stream.y_hat, stream.setting))
+        return reach_psnr(encoder, axis, target.psnr, measure)
     return encoder.send(first_setting(weights, target, region))

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding import tiles
 from nccli.coding.tiles import Shape
 from nccli.entropy.grid import Grid
