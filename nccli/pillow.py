@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from nccli.codec.encoding import Rate
 from nccli.container.framing import MAGIC
@@ -32,18 +32,19 @@ class NccImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         if self.fp is None:
-            raise SyntaxError("no file")
+            raise UnidentifiedImageError("no file")
         data = self.fp.read()
         try:
             container = read_image(data)
+            self._size = container.header.width, container.header.height
+            self._mode = _mode(container)
+            for number, (_, name) in METADATA_NAMES.items():
+                payload = container.find(number)
+                if payload:
+                    self.info[name] = payload
         except NccError as error:
-            raise SyntaxError(str(error)) from error
-        self._size = container.header.width, container.header.height
-        self._mode = _mode(container)
-        for number, (_, name) in METADATA_NAMES.items():
-            payload = container.find(number)
-            if payload:
-                self.info[name] = payload
+            # A SyntaxError would do, too, but Pillow keeps its text to itself.
+            raise UnidentifiedImageError(str(error)) from error
         self._data = data
         self.tile = []
 
@@ -84,14 +85,24 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     given: dict[str, Any] = getattr(image, "encoderinfo", {})
     source = image.copy()
     source.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
-    exif = given.get("exif")
-    source.info["exif"] = exif.tobytes() if isinstance(exif, Image.Exif) else exif
+    source.info["exif"] = _exif_bytes(given.get("exif"))
     source.info |= {name: given[name] for name in ("icc_profile", "xmp") if name in given}
     options = {name: given[name] for name in SAVE_OPTIONS if name in given}
     try:
         file.write(encode(picture_of(source, "the image"), **options).data)
     except NccError as error:
         raise ValueError(str(error)) from error
+
+
+def _exif_bytes(exif: Any) -> Any:
+    from nccli.media.metadata import BROKEN_TAGS
+
+    if not isinstance(exif, Image.Exif):
+        return exif
+    try:
+        return exif.tobytes()
+    except BROKEN_TAGS as error:
+        raise ValueError(f"these EXIF tags cannot be written: {error}") from error
 
 
 Image.register_open(NccImageFile.format, NccImageFile, _accept)

@@ -17,7 +17,7 @@ COMMANDS = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").g
 
 ALLOWED = {
     "click": COMMANDS,
-    "rich": {*COMMANDS, "program/report.py"},
+    "rich": {*COMMANDS, "program/progress.py", "program/tables.py"},
     "constriction": {"entropy/coder.py"},
     "onnxruntime": {"masks/external.py"},
     "torchvision": {"masks/vision.py"},

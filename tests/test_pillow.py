@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ from PIL import Image
 
 import nccli
 import nccli.pillow
-from tests.support import Pixels, run_python
+from nccli.container.framing import Section
+from nccli.container.image_file import read_image, write_image
+from nccli.container.section_ids import SectionId
+from tests.support import Pixels, resealed, run_python
 
 
 def test_save_and_open(photo: Pixels, tmp_path: Path) -> None:
@@ -71,8 +75,36 @@ def test_metadata(small: Pixels) -> None:
 
 def test_bad_files_and_requests(small: Pixels, tmp_path: Path) -> None:
     data = nccli.encode(small).data
-    with pytest.raises(Image.UnidentifiedImageError):
+    with pytest.raises(Image.UnidentifiedImageError, match="cut short"):
         Image.open(io.BytesIO(data[:-5]))
+    with pytest.raises(Image.UnidentifiedImageError, match="checksum"):
+        Image.open(io.BytesIO(data[:-1] + bytes([data[-1] ^ 1])))
+    with pytest.raises(Image.UnidentifiedImageError, match="version"):
+        Image.open(io.BytesIO(resealed(data[:6] + b"\x3f" + data[7:])))
+    twice = Section(SectionId.ICC, b"a")
+    container = read_image(data)
+    with pytest.raises(Image.UnidentifiedImageError, match="icc"):
+        Image.open(io.BytesIO(write_image(container.header, [*container.sections, twice, twice])))
     with pytest.raises(ValueError, match="lambda"):
         Image.fromarray(small).save(tmp_path / "a.ncc", lmbda=9)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_payload_that_does_not_decode_says_why(small: Pixels) -> None:
+    container = read_image(nccli.encode(small).data)
+    broken = [Section(s.id, b"\xff" * len(s.payload)) for s in container.sections]
+    opened = Image.open(io.BytesIO(write_image(container.header, broken)))
+    for _ in range(2):
+        with pytest.raises(OSError, match="corrupt file"):
+            opened.load()
+    unknown = replace(container.header, model_id=999)
+    with pytest.raises(OSError, match="model"):
+        Image.open(io.BytesIO(write_image(unknown, list(container.sections)))).load()
+
+
+def test_tags_that_pillow_cannot_write(small: Pixels, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(34665)[41729] = object()
+    with pytest.raises(ValueError, match="EXIF"):
+        Image.fromarray(small).save(tmp_path / "a.ncc", exif=exif)
     assert list(tmp_path.iterdir()) == []

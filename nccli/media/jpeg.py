@@ -129,6 +129,11 @@ def all_scans(data: bytes) -> bool:
     return bool(components) and all(level == 0 for levels in components.values() for level in levels)
 
 
+def lacks_end(data: bytes) -> bool:
+    """Whether this is a JPEG without an end marker; taken apart, since a thumbnail has one of its own."""
+    return data.startswith(START) and END_OF_IMAGE not in data
+
+
 ENDS = (END_OF_IMAGE, b"\xaa" * 64 + END_OF_IMAGE, b"\x55" * 64 + END_OF_IMAGE)
 """What a JPEG without an end is completed with. If all data is there the decoder ignores what stands
 before the marker; if any is missing it takes it for the picture, which then differs."""

@@ -55,6 +55,8 @@ def _own_limit() -> Iterator[None]:
 
 def check_size(width: int, height: int, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
     """Raise MediaError for a picture above the format's or the user's limit."""
+    if not width or not height:
+        raise MediaError(f"{name} is damaged: it is {width}x{height}")
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise MediaError(
             f"{name} is {width}x{height}: the format ends at {MAX_PIXELS} pixels and sides of {MAX_SIDE}"
@@ -120,14 +122,14 @@ def read_picture(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -
             check_size(file.width, file.height, name, max_pixels)
         if file is not None and file.plain:
             return _assemble(samples_of(file), carried(tiff.metadata_of(file), file.orientation))
+    if jpeg.lacks_end(stored.picture):
+        return _decoded_without_end(stored, name, max_pixels)
     try:
         return _decoded(stored, name, max_pixels)
     except MediaError as error:
-        if file is not None:
-            raise MediaError(f"{error} (TIFF of {file.properties()})") from error
-        if not stored.picture.startswith(jpeg.START):
+        if file is None:
             raise
-        return _decoded_without_end(stored, name, max_pixels)
+        raise MediaError(f"{error} (TIFF of {file.properties()})") from error
 
 
 def _decoded(stored: Stored, name: str, max_pixels: int) -> Picture:

@@ -221,6 +221,8 @@ class ZooNetwork(ParameterNetwork):
             rows = torch.arange(bottom - top, device=device)[:, None] * DIAGONAL
             place = rows + torch.arange(width, device=device)[None, :]
             for diagonal in range(DIAGONAL * (bottom - top - 1) + width):
+                if diagonal % DIAGONAL >= width:
+                    continue  # empty, where there are fewer columns than a diagonal steps over
                 yield Visit((top, bottom), place == diagonal, diagonal)
 
     def predict(self, visit: Visit, features: Tensor, rate: Tensor, y_hat: Tensor) -> Tensor:

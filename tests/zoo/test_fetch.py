@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import email.message
 import functools
 import hashlib
-import http.server
+import io
 import json
 import re
-import threading
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+import urllib.response
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,7 @@ from nccli.coding.search import Target
 from nccli.coding.tiles import quiet
 from nccli.errors import ModelError, UsageError
 from nccli.zoo.cache import fetched, zoo_folder
-from nccli.zoo.fetch import fetch
+from nccli.zoo.fetch import SafeRedirect, fetch, stated_digest
 from nccli.zoo.names import ARCHITECTURES, FIRST_ID, LAST_ID, ZooModel, zoo_models, zoo_models_named
 from nccli.zoo.source import builder_of
 from tests.support import Pixels, frozen
@@ -35,7 +39,7 @@ from tests.support.zoo import make_net, model_of
 
 @dataclass(frozen=True)
 class Shelf:
-    """A folder of checkpoints, and a server of it."""
+    """A folder of checkpoints and its address."""
 
     folder: Path
     url: str
@@ -48,7 +52,7 @@ def face(astronaut: Pixels) -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def shelf(face: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+def shelf(face: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     """One small network whose name holds its checksum, as CompressAI's do."""
     folder = tmp_path_factory.mktemp("shelf")
     model = model_of("mbt2018-mean-3")
@@ -56,13 +60,7 @@ def shelf(face: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sh
     digest = hashlib.sha256((folder / "plain").read_bytes()).hexdigest()
     model = ZooModel(model.architecture, 3, f"small-3-{digest[:8]}.pth.tar")
     (folder / "plain").rename(folder / model.checkpoint)
-    handler = functools.partial(Silent, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Shelf(folder, f"http://127.0.0.1:{server.server_port}", model)
-        server.shutdown()
-        thread.join()
+    return Shelf(folder, folder.as_uri(), model)
 
 
 def as_distributed(net: Any) -> dict[str, torch.Tensor]:
@@ -79,9 +77,26 @@ def as_distributed(net: Any) -> dict[str, torch.Tensor]:
     return state
 
 
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+class Answers:
+    """Stands in for the network: what an https source answers.
+
+    Attributes:
+        folder: what is there.
+        digest: the checksum that it states.
+    """
+
+    def __init__(self, folder: Path, digest: str | None) -> None:
+        self.folder, self.digest = folder, digest
+
+    def open(self, request: urllib.request.Request, timeout: float) -> Any:
+        assert request.full_url.startswith("https://example.org/")
+        assert request.get_header("X-amz-checksum-mode") == "ENABLED"
+        data = (self.folder / request.full_url.rpartition("/")[2]).read_bytes()
+        headers = email.message.Message()
+        headers["Content-Length"] = str(len(data))
+        if self.digest is not None:
+            headers["x-amz-checksum-sha256"] = self.digest
+        return urllib.response.addinfo(io.BytesIO(data), headers)
 
 
 @pytest.fixture(autouse=True)
@@ -110,10 +125,14 @@ def test_names_numbers_and_checkpoints_are_those_of_compressai() -> None:
     assert model_of("mbt2018-mean-3").id == 0x8023
 
 
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_a_fetched_network_codes(shelf: Shelf, cache: Path, face: Pixels, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", ["https", "file"])
+def test_a_fetched_network_codes(
+    shelf: Shelf, cache: Path, face: Pixels, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if scheme == "https":
+        monkeypatch.setattr(urllib.request, "build_opener", lambda *_: Answers(shelf.folder, None))
     seen: list[float] = []
-    source = shelf.url if scheme == "http" else shelf.folder.as_uri()
+    source = "https://example.org/models" if scheme == "https" else shelf.url
     result = fetch(shelf.model, source, seen.append)
     assert seen[-1] == 1
     assert result == fetched(shelf.model)[0]
@@ -127,9 +146,9 @@ def test_a_fetched_network_codes(shelf: Shelf, cache: Path, face: Pixels, scheme
 
 def test_what_is_here_is_not_fetched_again(shelf: Shelf) -> None:
     first = fetch(shelf.model, shelf.url, quiet)
-    assert fetch(shelf.model, "http://127.0.0.1:9", quiet) == first
+    assert fetch(shelf.model, "https://127.0.0.1:9", quiet) == first
     with pytest.raises(ModelError, match="cannot download"):
-        fetch(shelf.model, "http://127.0.0.1:9", quiet, again=True)
+        fetch(shelf.model, "https://127.0.0.1:9", quiet, again=True)
     assert fetch(shelf.model, shelf.url, quiet, again=True) == first
 
 
@@ -168,16 +187,51 @@ def test_checkpoints_of_something_else_keep_nothing(
     assert kept(cache) == []
 
 
-@pytest.mark.parametrize("source", ["http://127.0.0.1:9", "https://no.such.host.invalid", "file:///no/such"])
+@pytest.mark.parametrize("source", ["https://127.0.0.1:9", "https://no.such.host.invalid", "file:///no/such"])
 def test_offline(shelf: Shelf, cache: Path, source: str) -> None:
     with pytest.raises(ModelError, match=r"cannot download .*; without a network"):
         fetch(shelf.model, source, quiet)
     assert kept(cache) == []
 
 
-def test_other_schemes_are_refused(shelf: Shelf) -> None:
-    with pytest.raises(UsageError, match="no https, http or file"):
-        fetch(shelf.model, "ftp://example.org", quiet)
+@pytest.mark.parametrize("source", ["ftp://example.org", "http://example.org", "HTTP://example.org", "/x"])
+def test_other_schemes_are_refused(shelf: Shelf, source: str) -> None:
+    with pytest.raises(UsageError, match="no https or file"):
+        fetch(shelf.model, source, quiet)
+
+
+def test_a_redirection_stays_safe() -> None:
+    handler, headers = SafeRedirect(), email.message.Message()
+    request = urllib.request.Request("https://example.org/a")
+    follow = functools.partial(handler.redirect_request, request, io.BytesIO(), 302, "Found", headers)
+    assert follow("https://example.org/b").full_url == "https://example.org/b"
+    for target in ("http://example.org/b", "file:///etc/passwd", "ftp://example.org/b"):
+        with pytest.raises(urllib.error.URLError, match="not https"):
+            follow(target)
+
+
+def test_a_stated_checksum_counts_in_full(shelf: Shelf, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = hashlib.sha256((shelf.folder / shelf.model.checkpoint).read_bytes()).digest()
+    wrong = right[:8] + bytes(24)
+    assert stated_digest(base64.b64encode(wrong).decode() + "-2") is None
+    for digest, good in ((right, True), (wrong, False)):
+        stated = base64.b64encode(digest).decode()
+        monkeypatch.setattr(
+            urllib.request, "build_opener", lambda *_, stated=stated: Answers(shelf.folder, stated)
+        )
+        if good:
+            fetch(shelf.model, "https://example.org/models", quiet)
+        else:
+            with pytest.raises(ModelError, match="damaged"):
+                fetch(shelf.model, "https://example.org/models", quiet, again=True)
+
+
+def test_two_fetches_at_once(shelf: Shelf, cache: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: fetch(shelf.model, shelf.url, quiet, again=True), range(2)))
+    assert both[0] == both[1]
+    assert kept(cache) == [both[0].path.name]
+    assert hashlib.sha256(both[0].path.read_bytes()).hexdigest() == both[0].sha256
 
 
 def test_a_missing_page(shelf: Shelf) -> None:

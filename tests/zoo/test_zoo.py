@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import nccli
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
 from nccli.codec.encoding import Encoding, Rate
@@ -238,6 +239,16 @@ def test_files_of_any_size(installed: Small, chelsea: Pixels, size: tuple[int, i
     assert decoded.report.psnr == encoded.report.psnr
     assert decoded.report.model == installed.model.name
     assert read_image(encoded.data).header.model_id == installed.model.id
+
+
+@pytest.mark.parametrize("size", [(70, 16), (70, 17), (90, 32), (90, 33), (16, 90)])
+def test_regions_in_narrow_pictures(installed: Small, chelsea: Pixels, size: tuple[int, int]) -> None:
+    """Diagonals step over three columns, so that some are empty where there are fewer."""
+    pixels = chelsea[: size[0], : size[1]]
+    encoded = nccli.encode(pixels, model=installed.model.name, device="cpu", measure=True, roi="0,0,9,9")
+    decoded = decode_bytes(encoded.data, "cpu", pixels)
+    assert decoded.report.psnr == encoded.report.psnr
+    assert decoded.report.roi is not None
 
 
 @pytest.mark.parametrize("size", [(64, 64), (90, 17)])
