@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from nccli.container.colour_section import unpack_colour
 from nccli.container.image_file import ImageContainer
 from nccli.container.section_ids import SectionId
 from nccli.entropy.rate import rate_to_lambda
@@ -225,7 +226,7 @@ def section_name(number: int) -> str:
 
 def info_rows(source: str, container: ImageContainer, entry: Entry | None) -> dict[str, Any]:
     """Every header field and section of a file."""
-    header = container.header
+    header, colour = container.header, container.find(SectionId.COLOUR)
     return {
         "input": source,
         "format": f"{container.version[0]}.{container.version[1]}",
@@ -236,6 +237,7 @@ def info_rows(source: str, container: ImageContainer, entry: Entry | None) -> di
         "channels": 1 if header.gray else 3,
         "alpha": container.find(SectionId.ALPHA) is not None,
         "depth": header.depth,
+        "colour": None if colour is None else str(unpack_colour(colour)),
         "bpp": container.size * 8 / header.pixels,
         "model_id": header.model_id,
         "model": entry.name if entry else None,
