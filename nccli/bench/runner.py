@@ -18,8 +18,8 @@ from nccli.engine import make_engine
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import ExitCode, UsageError
 from nccli.media.formats import PICTURE_SUFFIXES
-from nccli.program.batch import plan
-from nccli.program.work import Failure
+from nccli.program.job import Failure
+from nccli.program.plan import plan
 
 MANIFEST, FAILURES, RESULTS, TIMINGS = "manifest.jsonl", "failures.jsonl", "results.tsv", "timings.tsv"
 PICTURES = "pictures"

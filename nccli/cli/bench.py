@@ -16,8 +16,9 @@ from nccli.cli.common import PATH, engine_option, gathered
 from nccli.cli.examples import BENCH_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.errors import UsageError
-from nccli.program.report import Meter, Printer
-from nccli.program.work import Failure
+from nccli.program.job import Failure
+from nccli.program.printer import Printer
+from nccli.program.progress import ProgressBar
 
 if TYPE_CHECKING:
     from nccli.bench.published import Published
@@ -60,13 +61,13 @@ class Watcher:
 
     def __init__(self, printer: Printer) -> None:
         self._printer = printer
-        self.meter = Meter(False, 0)
+        self.bar = ProgressBar(False, 0)
 
     def begin(self, tasks: int) -> None:
-        self.meter = Meter(not self._printer.quiet, tasks)
+        self.bar = ProgressBar(not self._printer.quiet, tasks)
 
     def step(self) -> None:
-        self.meter.next()
+        self.bar.next()
 
     def failed(self, image: str, codec: str, failure: Failure) -> None:
         self._printer.error(f"{codec}, {image}: {failure.text}", failure.trace if self._printer.trace else "")
@@ -132,7 +133,7 @@ def bench(
     published = _published(what)
     watcher = Watcher(printer)
     measured = measure_all(plan, resume, attempt, watcher)
-    watcher.meter.__exit__()
+    watcher.bar.__exit__()
     if not measured.rows:
         raise SystemExit(measured.exit_code)
     summary = _write(plan, what.method, measured, absent, published)

@@ -9,9 +9,9 @@ from nccli.cli.examples import DECODE_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.errors import UsageError
 from nccli.media.formats import FORMATS
-from nccli.program.batch import NCC_SUFFIXES, plan
 from nccli.program.options import Common, DecodeOptions
-from nccli.program.work import Manner, work
+from nccli.program.plan import NCC_SUFFIXES, plan
+from nccli.program.work import Deed, Manner, work
 
 
 @click.command(epilog=DECODE_EXAMPLES)
@@ -44,4 +44,4 @@ def decode(
     todo = plan(sources, manner.output, manner.out_dir, manner.recursive, NCC_SUFFIXES, f".{name or 'png'}")
     if reference and len(todo) > 1:
         raise UsageError("--reference takes a single input")
-    work(todo, DecodeOptions(common, name, reference), manner, "decoded", trace, attempt)
+    work(todo, DecodeOptions(common, name, reference), manner, Deed("decoded"), trace, attempt)

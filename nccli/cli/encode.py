@@ -22,9 +22,9 @@ from nccli.codec.refining import PRESETS, preset
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
 from nccli.media.formats import PICTURE_SUFFIXES
-from nccli.program.batch import plan
 from nccli.program.options import Common, EncodeOptions
-from nccli.program.work import Manner, work
+from nccli.program.plan import plan
+from nccli.program.work import Deed, Manner, work
 
 
 @click.command(epilog=ENCODE_EXAMPLES)
@@ -73,5 +73,5 @@ def encode(
             raise UsageError("--refine goes with --roi-gain, not with --roi-background")
         effort = replace(preset("default"), steps=refine_steps)
     encoding = Encoding(rate, model, common.device, measure, refine=effort)
-    verb = "encoded" if effort is None else "refined"
-    work(todo, EncodeOptions(common, encoding, roi), manner, verb, trace, attempt)
+    deed = Deed("encoded" if effort is None else "refined")
+    work(todo, EncodeOptions(common, encoding, roi), manner, deed, trace, attempt)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 
 from nccli.errors import ExitCode, NccError
-from nccli.program.work import Failure
+from nccli.program.job import Failure
 
 T = TypeVar("T")
 

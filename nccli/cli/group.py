@@ -20,8 +20,8 @@ from nccli.cli.models import models
 from nccli.cli.refine import refine
 from nccli.cli.roi import roi
 from nccli.engine.local import leave
-from nccli.program.report import Printer
-from nccli.program.work import Failure
+from nccli.program.job import Failure
+from nccli.program.printer import Printer
 
 
 def _version() -> str:

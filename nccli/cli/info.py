@@ -16,9 +16,11 @@ from nccli.container.image_file import ImageContainer
 from nccli.container.kinds import read_container
 from nccli.container.section_ids import SectionId
 from nccli.errors import UnsupportedError, UsageError
-from nccli.program.job import Job, Outcome
-from nccli.program.report import Printer, Total, info_rows, print_info
-from nccli.program.work import Failure
+from nccli.program.job import Failure, Job
+from nccli.program.printer import Printer
+from nccli.program.rows import info_rows
+from nccli.program.tables import print_info
+from nccli.program.total import Total
 
 
 @click.command()
@@ -44,9 +46,7 @@ def info(
     for source in sources:
         result = attempt(lambda source=source: _info(source, json, drawings))  # type: ignore[misc]
         if isinstance(result, Failure):
-            outcome = Outcome(
-                Job(source, ""), error=result.text, exit_code=result.exit_code, trace=result.trace
-            )
+            outcome = result.outcome(Job((source,)))
             total.add(outcome)
             printer.failure(outcome)
     if total.exit_code:

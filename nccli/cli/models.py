@@ -11,7 +11,7 @@ from nccli.catalogue.entries import card, entries, model_path, verify, zoo_entry
 from nccli.cli.models_fetch import fetch_models
 from nccli.errors import ExitCode, ModelError
 from nccli.networks.entry import Entry
-from nccli.program.report import print_models
+from nccli.program.tables import print_models
 from nccli.zoo.cache import fetched
 from nccli.zoo.names import is_zoo_name, zoo_models
 

@@ -8,8 +8,9 @@ import click
 
 from nccli.cli.failures import attempt
 from nccli.errors import ModelError
-from nccli.program.report import Meter, Printer
-from nccli.program.work import Failure
+from nccli.program.job import Failure
+from nccli.program.printer import Printer
+from nccli.program.progress import ProgressBar
 from nccli.zoo.cache import Fetched
 from nccli.zoo.fetch import SOURCE, fetch
 from nccli.zoo.names import ZooModel, zoo_models_named
@@ -52,10 +53,10 @@ def fetch_models(
     Checksums are compared before a file is read. NCC_CACHE names the folder for the results.
     """
     todo, code = matching(names), 0
-    with Meter(not quiet, len(todo)) as meter:
+    with ProgressBar(not quiet, len(todo)) as bar:
         for model in todo:
-            result = attempt(lambda model=model: fetch(model, source, meter, again))  # type: ignore[misc]
-            meter.next()
+            result = attempt(lambda model=model: fetch(model, source, bar, again))  # type: ignore[misc]
+            bar.next()
             if isinstance(result, Failure):
                 Printer.error(result.text, result.trace if trace else "")
                 code = code or result.exit_code

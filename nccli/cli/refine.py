@@ -25,9 +25,9 @@ from nccli.codec.refining import PRESETS, Method, RefineOptions, parse_metrics, 
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
 from nccli.media.formats import PICTURE_SUFFIXES
-from nccli.program.batch import NCC_SUFFIXES, plan
 from nccli.program.options import Common, EncodeOptions
-from nccli.program.work import Manner, work
+from nccli.program.plan import NCC_SUFFIXES, plan
+from nccli.program.work import Deed, Manner, work
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
@@ -181,4 +181,4 @@ def refine(
         raise UsageError(f"plots are .png or .svg, not {plot}")
     encoding = Encoding(rate, model, common.device, refine=tuning.options())
     options = EncodeOptions(common, encoding, roi, original, trace, plot)
-    work(todo, options, manner, "refined", show_trace, attempt)
+    work(todo, options, manner, Deed("refined"), show_trace, attempt)

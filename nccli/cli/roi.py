@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json as jsonlib
-from dataclasses import asdict
-
 import click
 
 from nccli import files
-from nccli.cli.common import PATH, common_options, gathered, joined, report_options
+from nccli.cli.common import PATH, common_options, gathered, input_options, joined, report_options
 from nccli.cli.examples import ROI_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
 from nccli.media.formats import PICTURE_SUFFIXES, is_picture
-from nccli.program.batch import plan
-from nccli.program.job import Job, Outcome
-from nccli.program.options import Common
-from nccli.program.report import Meter, Printer, Total, print_rows
-from nccli.program.work import Failure
+from nccli.program.options import Common, MaskOptions
+from nccli.program.plan import plan
+from nccli.program.work import Deed, Manner, work
 
 MODELS = (
     "seg (foreground), saliency, boxes:CLASS[,CLASS...], torchvision:NETWORK[:CLASS,...], "
@@ -63,53 +58,17 @@ def check_roi(options: RoiOptions, inputs: int) -> None:
 
 
 @click.command(epilog=ROI_EXAMPLES)
-@click.argument("sources", metavar="IN...", nargs=-1, required=True, type=PATH)
-@click.option("-o", "--output", metavar="OUT", type=PATH, help="Mask of a single input, - for stdout.")
-@click.option("--out-dir", metavar="DIR", type=PATH, help="Folder for the masks. [default: IN.roi.png]")
-@click.option("--recursive", "-r", is_flag=True, help="Descend into folders; --out-dir keeps their tree.")
+@input_options
 @click.option("--model", default="seg", show_default=True, metavar="NAME", help=f"{MODELS}.")
 @common_options
 @report_options
-@gathered(common=Common)
+@gathered(manner=Manner, common=Common)
 @click.pass_obj
-def roi(
-    trace: bool,
-    sources: tuple[str, ...],
-    output: str | None,
-    out_dir: str | None,
-    recursive: bool,
-    model: str,
-    common: Common,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """Make masks of pictures: white where something matters. `ncc encode --roi` takes them."""
-    suffix = ".png" if out_dir else ".roi.png"
-    todo = plan(sources, output, out_dir, recursive, PICTURE_SUFFIXES, suffix)
-    busy = any(job.output == files.STREAM for job in todo)
-    printer, total = Printer(json, quiet, busy, trace), Total()
-    with Meter(not quiet, len(todo)) as meter:
-        for job in todo:
-            outcome = _one(job, model, common, printer, alone=len(todo) == 1)
-            meter.next()
-            total.add(outcome)
-            if outcome.error is not None:
-                printer.failure(outcome)
-    if total.exit_code:
-        raise SystemExit(total.exit_code)
+def roi(trace: bool, sources: tuple[str, ...], manner: Manner, model: str, common: Common) -> None:
+    """Make masks of pictures: white where something matters. `ncc encode --roi` takes them.
 
-
-def _one(job: Job, model: str, common: Common, printer: Printer, alone: bool) -> Outcome:
-    from nccli.program.perform_masks import make
-
-    made = attempt(lambda: make(job, model, common))
-    if isinstance(made, Failure):
-        return Outcome(job, error=made.text, exit_code=made.exit_code, trace=made.trace)
-    rows = {"input": job.source, "output": job.output, "status": "done"} | asdict(made)
-    if printer.json:
-        click.echo(jsonlib.dumps(rows), err=printer.stdout_busy)
-    elif alone and not printer.quiet:
-        print_rows(rows, f"masked {job.source}")
-    if not made.mask_bytes:
-        printer.warning(f"{job.source}: the mask makes no difference: it is nowhere on, or everywhere")
-    return Outcome(job)
+    A mask is written to IN.roi.png, in a folder of masks to IN.png.
+    """
+    suffix = ".png" if manner.out_dir else ".roi.png"
+    todo = plan(sources, manner.output, manner.out_dir, manner.recursive, PICTURE_SUFFIXES, suffix)
+    work(todo, MaskOptions(common, model), manner, Deed("masked"), trace, attempt)

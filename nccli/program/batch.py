@@ -1,8 +1,7 @@
-"""Many inputs: which files, where their outputs go, and who does them. Standard library only."""
+"""Many jobs: who does them, in which order they are reported. Standard library only."""
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,92 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from nccli.engine import Engine, WorkerDied, make_engine
-from nccli.errors import UsageError
-from nccli.files import STREAM
-from nccli.program.job import Job, Listener, Outcome
+from nccli.program.job import Failure, Job, Listener, Outcome
 from nccli.program.manifest import Manifest
 from nccli.program.options import JobOptions
 from nccli.program.perform import perform
 
-NCC_SUFFIXES = (".ncc",)
-
-Options = JobOptions
-Task = tuple[Job, Options]
-
-
-def default_output(source: str, suffix: str) -> str:
-    """The input's path with another suffix; stdout for stdin."""
-    return source if source == STREAM else str(Path(source).with_suffix(suffix))
-
-
-def plan(
-    sources: tuple[str, ...],
-    output: str | None,
-    out_dir: str | None,
-    recursive: bool,
-    wanted: tuple[str, ...],
-    suffix: str,
-) -> list[Job]:
-    """The jobs for what a user asked for.
-
-    Inputs that differ only in their suffix, such as a.png and a.jpg, keep it: a.png.ncc, a.jpg.ncc.
-
-    Args:
-        sources: files, folders, patterns, or `-`.
-        output: the one output, for one input.
-        out_dir: folder of the outputs; those of a folder keep its tree.
-        recursive: descend into folders.
-        wanted: suffixes taken from folders.
-        suffix: of the outputs.
-
-    Raises:
-        UsageError: the request makes no sense.
-    """
-    if output and out_dir:
-        raise UsageError("give either --output or --out-dir")
-    found = [pair for source in sources for pair in _expand(source, recursive, wanted)]
-    if STREAM in sources and len(found) > 1:
-        raise UsageError("standard input cannot be one of several inputs")
-    if output:
-        if len(found) > 1:
-            raise UsageError(f"{len(found)} inputs cannot share the output {output}; use --out-dir")
-        return [Job(str(found[0][0]), output)]
-    targets = [source if source == STREAM else _base(source, relative, out_dir) for source, relative in found]
-    sharing: dict[str, set[str]] = {}
-    for target in targets:
-        sharing.setdefault(default_output(target, suffix), set()).add(Path(target).name)
-    jobs: list[Job] = []
-    taken: dict[str, str] = {}
-    for (source, _), target in zip(found, targets, strict=True):
-        short = default_output(target, suffix)
-        output = short if len(sharing[short]) == 1 else target + suffix
-        other = taken.setdefault(output, source)
-        refused = None if other == source else f"{source} and {other} would both be written to {output}"
-        jobs.append(Job(source, output, refused))
-    return list(dict.fromkeys(jobs))
-
-
-def _base(source: str, relative: Path, out_dir: str | None) -> str:
-    """Where an output goes, with the input's suffix still on."""
-    return str(Path(out_dir, relative) if out_dir else Path(source))
-
-
-def _expand(source: str, recursive: bool, wanted: tuple[str, ...]) -> list[tuple[str, Path]]:
-    """Paths behind one argument, each with the part that an output folder keeps."""
-    path = Path(source)
-    if source != STREAM and not path.exists() and glob.has_magic(source):
-        hits = sorted(glob.glob(source, recursive=True))
-        if not hits:
-            raise UsageError(f"nothing matches {source}")
-        return [pair for hit in hits for pair in _expand(hit, recursive, wanted)]
-    if source == STREAM or not path.is_dir():
-        return [(source, Path(path.name))]
-    inside = sorted(path.rglob("*") if recursive else path.iterdir())
-    chosen = [p for p in inside if p.suffix.lower() in wanted and p.is_file() and not p.name.startswith(".")]
-    if not chosen:
-        hint = "" if recursive else " (--recursive looks into its folders)"
-        raise UsageError(f"no {' '.join(wanted)} files in {source}{hint}")
-    return [(str(p), p.relative_to(path)) for p in chosen]
+Assignment = tuple[Job, JobOptions]
 
 
 def cores() -> int:
@@ -105,7 +24,7 @@ def cores() -> int:
 
 def run(
     jobs: list[Job],
-    options: Options,
+    options: JobOptions,
     workers: int,
     skip_existing: bool,
     handle: Callable[[Job, Callable[[], Outcome]], None],
@@ -120,7 +39,7 @@ def run(
     left out.
     """
     manifest = manifest or Manifest()
-    skipped = {job for job in jobs if (skip_existing and Path(job.output).exists()) or manifest.done(job)}
+    skipped = {job for job in jobs if (skip_existing and _exists(job)) or manifest.done(job)}
     todo = [job for job in jobs if job not in skipped]
     workers = min(workers, len(todo))
     if workers <= 1 and engine == "local":
@@ -137,10 +56,14 @@ def run(
     _in_order(jobs, skipped, tasks, make_engine(engine, max(workers, 1), threads), handle, manifest)
 
 
+def _exists(job: Job) -> bool:
+    return bool(job.outputs) and all(Path(output).exists() for output in job.outputs)
+
+
 def _in_order(
     jobs: list[Job],
     skipped: set[Job],
-    tasks: Iterator[Task],
+    tasks: Iterator[Assignment],
     engine: Engine,
     handle: Callable[[Job, Callable[[], Outcome]], None],
     manifest: Manifest,
@@ -162,25 +85,25 @@ def _in_order(
         advance()
 
 
-def _noted(tasks: Iterator[Task], manifest: Manifest) -> Iterator[Task]:
+def _noted(tasks: Iterator[Assignment], manifest: Manifest) -> Iterator[Assignment]:
     """The tasks, each written down before it is handed out."""
     for task in tasks:
         manifest.begin(task[0])
         yield task
 
 
-def _options_of(job: Job, options: Options, manifest: Manifest) -> Options:
+def _options_of(job: Job, options: JobOptions, manifest: Manifest) -> JobOptions:
     """The options of a job: what an interrupted run began may be overwritten."""
     if not manifest.begun(job):
         return options
     return replace(options, common=replace(options.common, force=True))
 
 
-def _perform(task: Task) -> Outcome:
+def _perform(task: Assignment) -> Outcome:
     return perform(*task)
 
 
-def _here(job: Job, options: Options, progress: Listener | None, manifest: Manifest) -> Outcome:
+def _here(job: Job, options: JobOptions, progress: Listener | None, manifest: Manifest) -> Outcome:
     outcome = perform(job, options, progress)
     manifest.end(outcome)
     return outcome
@@ -195,6 +118,6 @@ def _settle(job: Job, finish: Callable[[], Outcome], manifest: Manifest) -> Outc
     try:
         outcome = finish()
     except WorkerDied as error:
-        outcome = Outcome(job, error=f"{job.source}: {error}", exit_code=error.exit_code)
+        outcome = Failure(f"{job.name}: {error}", error.exit_code).outcome(job)
     manifest.end(outcome)
     return outcome

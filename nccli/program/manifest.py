@@ -5,7 +5,10 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ from nccli.catalogue.entries import find
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import UsageError
 from nccli.files import STREAM
+from nccli.masks.request import mask_file
 from nccli.program.job import Job, Outcome
-from nccli.program.options import EncodeOptions, JobOptions
+from nccli.program.options import DecodeOptions, EncodeOptions, JobOptions, MaskOptions
+from nccli.program.rows import one_or_all
 
 FAILURES = ".failed"
 """Goes between the name and the suffix of the manifest, for the file of failures."""
@@ -37,6 +42,34 @@ def failures_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}{FAILURES}{path.suffix}")
 
 
+def files_beside(job: Job, options: JobOptions) -> tuple[str, ...]:
+    """Files that decide what becomes of a job beside its inputs: masks, originals, networks."""
+    if isinstance(options, DecodeOptions):
+        return () if options.reference is None else (options.reference,)
+    if isinstance(options, MaskOptions):
+        return _network_file(options.model)
+    found = [
+        options.original,
+        None if options.encoding.refine is None else options.encoding.refine.lpips_weights,
+    ]
+    if options.roi.roi_mask is not None:
+        # A mask that is not there is for the job to find out.
+        with contextlib.suppress(UsageError):
+            found.append(mask_file(options.roi.roi_mask, job.sources[0]))
+    named = () if options.roi.roi_model is None else _network_file(options.roi.roi_model)
+    return (*(path for path in found if path is not None), *named)
+
+
+def _network_file(model: str) -> tuple[str, ...]:
+    """The file that a model for masks names, if it does."""
+    kind, _, rest = model.partition(":")
+    return (rest.partition(",")[0],) if kind == "onnx" else ()
+
+
+def _nothing(job: Job) -> tuple[str, ...]:
+    return ()
+
+
 class Manifest:
     """What a batch has come to, in a file that outlives the process; without a path, nothing at all.
 
@@ -44,28 +77,35 @@ class Manifest:
     run began and did not finish is thus known to be this batch's own.
     """
 
-    def __init__(self, path: str | None = None, settings: str = "", resume: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | None = None,
+        settings: str = "",
+        resume: bool = False,
+        beside: Callable[[Job], tuple[str, ...]] = _nothing,
+    ) -> None:
         """Begin a manifest, or continue one.
 
         Args:
             path: the file.
             settings: see `settings_of`; what was done with others is done again.
             resume: continue.
+            beside: what a job reads beside its inputs; it is done again when one of these has changed.
 
         Raises:
             UsageError: the file exists and is not to be continued.
         """
         self._journal: Journal | None = None
-        self._done: dict[tuple[str, str], dict[str, Any]] = {}
-        self._begun: set[tuple[str, str]] = set()
-        self._settings = settings
+        self._done: dict[str, dict[str, Any]] = {}
+        self._begun: set[str] = set()
+        self._settings, self._beside = settings, beside
         if path is None:
             return
         target = Path(path)
         if target.exists() and not resume:
             raise UsageError(f"{path} exists; --resume continues it")
         for row in read_journal(target):
-            key = (str(row.get("input")), str(row.get("output")))
+            key = _key(row.get("input"), row.get("output"))
             self._begun.add(key)
             if row.get("status") == "done":
                 self._done[key] = row
@@ -75,21 +115,21 @@ class Manifest:
 
     def begun(self, job: Job) -> bool:
         """Whether an earlier run began this job."""
-        return _key(job) in self._begun
+        return _key_of(job) in self._begun
 
     def done(self, job: Job) -> bool:
-        """Whether an earlier run did this job, with these settings, and both its files are as they were."""
-        row = self._done.get(_key(job))
-        return bool(row) and row == _row(job, self._settings)
+        """Whether an earlier run did this job, with these settings, and all its files are as they were."""
+        row = self._done.get(_key_of(job))
+        return bool(row) and row == self._row(job)
 
     def begin(self, job: Job) -> None:
         """Note a job before it is handed out, unless it must not write its output."""
         if self._journal is None:
             return
-        if STREAM in (job.source, job.output):
+        if STREAM in (*job.sources, *job.outputs):
             raise UsageError("--manifest takes files, not pipes")
-        if not job.refused and (self.begun(job) or not Path(job.output).exists()):
-            self._journal.append({"status": "begun", "input": job.source, "output": job.output})
+        if not job.refused and (self.begun(job) or not any(Path(output).exists() for output in job.outputs)):
+            self._journal.append({"status": "begun"} | _names(job))
 
     def end(self, outcome: Outcome) -> None:
         """Note what became of a job."""
@@ -97,9 +137,9 @@ class Manifest:
             return
         job = outcome.job
         if outcome.error is None:
-            self._journal.append(_row(job, self._settings))
+            self._journal.append(self._row(job))
         else:
-            row = {"input": job.source, "output": job.output, "error": outcome.error}
+            row = _names(job) | {"error": outcome.error}
             self._failures.append(row | {"exit_code": int(outcome.exit_code)})
 
     def close(self) -> None:
@@ -107,16 +147,26 @@ class Manifest:
             self._journal.close()
             self._failures.close()
 
+    def _row(self, job: Job) -> dict[str, Any]:
+        """The line of a finished job: enough to notice that one of its files has changed since."""
+        states = [_state(path) for path in (*job.sources, *job.outputs, *self._beside(job))]
+        return {"status": "done"} | _names(job) | {"settings": self._settings, "files": states}
 
-def _key(job: Job) -> tuple[str, str]:
-    return job.source, job.output
+
+def _state(path: str) -> list[Any]:
+    """Path, bytes and time of a file."""
+    found = Path(path).stat() if Path(path).exists() else None
+    return [path, found.st_size if found else None, found.st_mtime_ns if found else None]
 
 
-def _row(job: Job, settings: str) -> dict[str, Any]:
-    """The line of a finished job: enough to notice that one of its files has changed since."""
-    row: dict[str, Any] = {"status": "done", "input": job.source, "output": job.output, "settings": settings}
-    for name, path in (("input", Path(job.source)), ("output", Path(job.output))):
-        state = path.stat() if path.exists() else None
-        row[f"{name}_bytes"] = state.st_size if state else None
-        row[f"{name}_mtime_ns"] = state.st_mtime_ns if state else None
-    return row
+def _names(job: Job) -> dict[str, Any]:
+    return {"input": one_or_all(job.sources), "output": one_or_all(job.outputs)}
+
+
+def _key_of(job: Job) -> str:
+    return _key(one_or_all(job.sources), one_or_all(job.outputs))
+
+
+def _key(source: Any, output: Any) -> str:
+    """What names a job, from the fields of a line."""
+    return json.dumps([source, output])

@@ -68,4 +68,17 @@ class DecodeOptions:
     reference: str | None = None
 
 
-JobOptions = EncodeOptions | DecodeOptions
+@dataclass(frozen=True)
+class MaskOptions:
+    """How to make masks.
+
+    Attributes:
+        common: shared options.
+        model: what makes them.
+    """
+
+    common: Common
+    model: str
+
+
+JobOptions = EncodeOptions | DecodeOptions | MaskOptions

@@ -1,4 +1,4 @@
-"""One input, one output: read, code, write. What a worker process does.
+"""One job: read, code, write. What a worker process does.
 
 The heavy modules are imported inside, so that planning a batch costs nothing.
 """
@@ -11,26 +11,31 @@ from nccli import files
 from nccli.container.image_file import read_image
 from nccli.errors import ExitCode, NccError
 from nccli.program.inputs import limit_threads, read_picture, remarks_on, trim
-from nccli.program.job import Job, Listener, Outcome
+from nccli.program.job import Failure, Job, Listener, Outcome
 from nccli.program.memory import check_memory
-from nccli.program.options import DecodeOptions, EncodeOptions, JobOptions
+from nccli.program.options import DecodeOptions, EncodeOptions, JobOptions, MaskOptions
 
 
 def perform(job: Job, options: JobOptions, progress: Listener | None = None) -> Outcome:
     """Do a job; a failure that ncc foresees is an outcome, not an exception."""
     if job.refused:
-        return Outcome(job, error=job.refused, exit_code=ExitCode.USAGE)
+        return Failure(job.refused, ExitCode.USAGE).outcome(job)
     try:
-        files.refuse_overwrite(job.output, options.common.force)
+        for output in job.outputs:
+            files.refuse_overwrite(output, options.common.force)
         if isinstance(options, DecodeOptions):
             return _decode(job, options, progress)
+        if isinstance(options, MaskOptions):
+            from nccli.program.perform_masks import make
+
+            return make(job, options)
         if options.encoding.refine is None:
             return _encode(job, options, progress)
         from nccli.program.perform_refine import refine
 
         return refine(job, options, progress)
     except NccError as error:
-        return Outcome(job, error=str(error), exit_code=error.exit_code, trace=traceback.format_exc())
+        return Failure(str(error), error.exit_code, traceback.format_exc()).outcome(job)
 
 
 def _encode(job: Job, options: EncodeOptions, progress: Listener | None) -> Outcome:

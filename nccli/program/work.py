@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from nccli import files
 from nccli.errors import ExitCode, UsageError
-from nccli.program.batch import Options, run
-from nccli.program.job import Job, Outcome
-from nccli.program.manifest import Manifest, settings_of
-from nccli.program.report import Meter, Printer, Total
+from nccli.program.batch import run
+from nccli.program.job import Failure, Job, Outcome
+from nccli.program.manifest import Manifest, files_beside, settings_of
+from nccli.program.options import JobOptions
+from nccli.program.printer import Printer
+from nccli.program.progress import ProgressBar
+from nccli.program.total import Total
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,23 @@ class Manner:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An error as the user sees it."""
+class Deed:
+    """What a command does to its inputs, in words.
 
-    text: str
-    exit_code: int
-    trace: str
+    Attributes:
+        verb: in the past tense.
+        unit: what there is of it, `pictures` or `frames`.
+    """
+
+    verb: str
+    unit: str = "pictures"
 
 
 def work(
     jobs: list[Job],
-    options: Options,
+    options: JobOptions,
     manner: Manner,
-    verb: str,
+    deed: Deed,
     trace: bool,
     attempt: Callable[[Callable[[], Outcome]], Outcome | Failure],
 ) -> None:
@@ -65,38 +73,40 @@ def work(
         jobs: in the order of the report.
         options: of the command.
         manner: towards inputs and user.
-        verb: what is being done, in the past tense.
+        deed: what is done.
         trace: show where errors came from.
         attempt: turns an error that nobody foresaw into a `Failure`.
     """
-    busy = any(job.output == files.STREAM for job in jobs)
+    busy = any(files.STREAM in job.outputs for job in jobs)
     printer = Printer(manner.json, manner.quiet, busy, trace)
-    total, alone = Total(), len(jobs) == 1
-    with Meter(not manner.quiet, len(jobs)) as meter:
+    total, alone = Total(deed.unit), len(jobs) == 1
+    with ProgressBar(not manner.quiet, len(jobs)) as bar:
 
         def handle(job: Job, finish: Callable[[], Outcome]) -> None:
             outcome = attempt(finish)
             if isinstance(outcome, Failure):
-                outcome = Outcome(job, error=outcome.text, exit_code=outcome.exit_code, trace=outcome.trace)
-            meter.next()
+                outcome = outcome.outcome(job)
+            bar.next()
             total.add(outcome)
-            printer.outcome(outcome, verb, alone)
+            printer.outcome(outcome, deed.verb, alone)
             if outcome.exit_code == ExitCode.INTERRUPTED:
                 raise KeyboardInterrupt
 
         manifest = _manifest(manner, options)
-        run(jobs, options, manner.workers, manner.skip_existing, handle, meter, manner.engine, manifest)
+        run(jobs, options, manner.workers, manner.skip_existing, handle, bar, manner.engine, manifest)
         manifest.close()
     if not alone:
-        printer.summary(total, verb)
+        printer.summary(total, deed.verb)
     if total.exit_code:
         raise SystemExit(total.exit_code)
 
 
-def _manifest(manner: Manner, options: Options) -> Manifest:
+def _manifest(manner: Manner, options: JobOptions) -> Manifest:
     """The manifest that a command keeps."""
     if manner.manifest is None:
         if manner.resume:
             raise UsageError("--resume needs the --manifest of the run to continue")
         return Manifest()
-    return Manifest(manner.manifest, settings_of(options), manner.resume)
+    return Manifest(
+        manner.manifest, settings_of(options), manner.resume, partial(files_beside, options=options)
+    )

@@ -146,6 +146,20 @@ def test_masks_alone(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("mask")
+def test_masks_go_on_where_they_stopped(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("roi", "a.png", "m.png", "--model", "saliency", "--out-dir", "masks")
+    assert call(*command, "-j", "2", "--manifest", "m.jsonl") == 0
+    first = Path("masks/a.png").stat().st_mtime_ns
+    assert "2 masked" in capsys.readouterr().err
+    Path("masks/m.png").unlink()
+    assert call(*command, "--manifest", "m.jsonl", "--resume") == 0
+    assert "1 masked, 1 skipped" in capsys.readouterr().err
+    assert call(*command, "--skip-existing") == 0
+    assert "0 masked, 2 skipped" in capsys.readouterr().err
+    assert Path("masks/a.png").stat().st_mtime_ns == first
+
+
+@pytest.mark.usefixtures("mask")
 def test_a_mask_never_replaces_its_picture(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     before = Path("a.png").read_bytes()
     assert call("roi", "a.png", "-o", "a.png", "--force", "--model", "saliency") == ExitCode.USAGE

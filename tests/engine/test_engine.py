@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from nccli.codec.encoding import Encoding, Rate
 from nccli.engine import Engine, WorkerDied, make_engine
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import ExitCode, UsageError
+from nccli.masks.request import RoiOptions
 from nccli.program.job import Job, Outcome
-from nccli.program.manifest import Manifest, failures_path, settings_of
-from nccli.program.options import Common, EncodeOptions
+from nccli.program.manifest import Manifest, failures_path, files_beside, settings_of
+from nccli.program.options import Common, DecodeOptions, EncodeOptions, MaskOptions
 from tests.support import Pixels, run_ncc
 
 
@@ -84,22 +88,20 @@ def test_a_journal_survives_a_cut(tmp_path: Path) -> None:
 
 
 def options(lmbda: float = 0.01) -> EncodeOptions:
-    from nccli.program.options import Rate
-
-    return EncodeOptions(Common(), "s", False, Rate(lmbda=lmbda))
+    return EncodeOptions(Common(), Encoding(Rate(lmbda=lmbda)))
 
 
 def test_a_manifest_knows_what_is_done(tmp_path: Path) -> None:
     source, output = tmp_path / "a.png", tmp_path / "a.ncc"
     source.write_bytes(b"x")
-    job, path = Job(str(source), str(output)), tmp_path / "m.jsonl"
+    job, path = Job((str(source),), (str(output),)), tmp_path / "m.jsonl"
     first = Manifest(str(path), settings_of(options()))
     first.begin(job)
     output.write_bytes(b"y")
     assert not Manifest(str(path), settings_of(options()), resume=True).done(job)
     assert Manifest(str(path), settings_of(options()), resume=True).begun(job)
     first.end(Outcome(job))
-    first.end(Outcome(Job("b.png", "b.ncc"), error="broken", exit_code=ExitCode.MEDIA))
+    first.end(Outcome(Job(("b.png",), ("b.ncc",)), error="broken", exit_code=ExitCode.MEDIA))
     first.close()
     assert json.loads(failures_path(path).read_text())["error"] == "broken"
     assert Manifest(str(path), settings_of(options()), resume=True).done(job)
@@ -111,8 +113,52 @@ def test_a_manifest_knows_what_is_done(tmp_path: Path) -> None:
 
 
 def test_threads_and_force_do_not_decide_what_is_written() -> None:
-    one = EncodeOptions(Common(threads=1, force=True), "s", False)
-    assert settings_of(one) == settings_of(EncodeOptions(Common(threads=7), "s", False))
+    one = EncodeOptions(Common(threads=1, force=True), Encoding(device="cpu"))
+    assert settings_of(one) == settings_of(EncodeOptions(Common(threads=7), Encoding()))
+    assert settings_of(one) != settings_of(EncodeOptions(Common(), Encoding(model="s-msssim")))
+
+
+def test_a_manifest_knows_what_lies_beside(tmp_path: Path) -> None:
+    """A pair, two outputs and a mask: each has to be as it was."""
+    paths = [tmp_path / name for name in ("l.png", "r.png", "l.ncc", "r.ncc", "mask.png")]
+    for path in paths:
+        path.write_bytes(b"x")
+    left, right, *outputs, mask = map(str, paths)
+    job, journal = Job((left, right), tuple(outputs)), str(tmp_path / "m.jsonl")
+    wanted = EncodeOptions(Common(), Encoding(), RoiOptions(mask))
+    beside = partial(files_beside, options=wanted)
+    first = Manifest(journal, "s", beside=beside)
+    first.end(Outcome(job))
+    first.close()
+    again = partial(Manifest, journal, "s", True, beside)
+    assert again().done(job)
+    assert not again().done(Job((left,), (outputs[0],)))
+    for path in paths:
+        path.write_bytes(b"other")
+        assert not again().done(job), path
+        path.write_bytes(b"x")
+        os.utime(path, ns=(1, 1))
+        assert not again().done(job), path
+        manifest = again()
+        manifest.end(Outcome(job))
+        manifest.close()
+        assert again().done(job)
+
+
+def test_what_lies_beside(tmp_path: Path) -> None:
+    job = Job(("in/a.jpg",), ("a.ncc",))
+    (tmp_path / "a.png").write_bytes(b"")
+
+    def beside(**changes: object) -> tuple[str, ...]:
+        return files_beside(job, replace(EncodeOptions(Common(), Encoding()), **changes))  # type: ignore[arg-type]
+
+    assert beside() == ()
+    assert beside(original="o.png") == ("o.png",)
+    assert beside(roi=RoiOptions(str(tmp_path))) == (str(tmp_path / "a.png"),)
+    assert beside(roi=RoiOptions("1,2,3,4")) == ()
+    assert beside(roi=RoiOptions(roi_model="onnx:net.onnx,mean=0")) == ("net.onnx",)
+    assert files_beside(job, DecodeOptions(Common(), reference="r.png")) == ("r.png",)
+    assert files_beside(job, MaskOptions(Common(), "onnx:n.onnx")) == ("n.onnx",)
 
 
 @pytest.fixture

@@ -15,8 +15,11 @@ from PIL import Image
 import nccli
 from nccli.errors import ExitCode, UsageError
 from nccli.media.formats import PICTURE_SUFFIXES
-from nccli.program.batch import NCC_SUFFIXES, plan
+from nccli.program.job import Job, MaskReport, Outcome
 from nccli.program.memory import estimate, parse_amount
+from nccli.program.plan import NCC_SUFFIXES, plan, plan_together
+from nccli.program.rows import outcome_rows
+from nccli.program.total import Total
 from tests.support import ROOT, Pixels, run_ncc
 
 
@@ -58,6 +61,39 @@ def test_planning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned("in/[ab].*") == [("in/a.png", "in/a.ncc"), ("in/b.PNG", "in/b.ncc")]
     assert planned("in/**/*.ppm", out_dir="o") == [("in/deep/c.ppm", "o/c.ncc")]
     assert planned("in/a.png", "in/a.png") == [("in/a.png", "in/a.ncc")]
+
+
+def test_pairs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for side in ("left", "right"):
+        (folder / side).mkdir()
+        for name in ("a.png", "b.png"):
+            (folder / side / name).write_bytes(b"")
+
+    def pairs(left: str, right: str, output: str | None = None) -> list[Job]:
+        return plan_together(((left,), (right,)), output, None, False, PICTURE_SUFFIXES, ".ncc")
+
+    first = Job(("left/a.png", "right/a.png"), ("left/a.ncc",))
+    second = Job(("left/b.png", "right/b.png"), ("left/b.ncc",))
+    assert pairs("left", "right") == [first, second]
+    assert pairs("left/a.png", "right/a.png", "x.ncc") == [Job(first.sources, ("x.ncc",))]
+    assert first.name == "left/a.png + right/a.png"
+    assert outcome_rows(Outcome(first, skipped=True))["input"] == ["left/a.png", "right/a.png"]
+    with pytest.raises(UsageError, match="2 and 1"):
+        pairs("left", "right/a.png")
+    with pytest.raises(UsageError, match="standard input"):
+        pairs("left/a.png", "-")
+    with pytest.raises(ValueError, match="unpack"):
+        _ = first.source
+
+
+def test_frames_are_counted() -> None:
+    report = MaskReport(20, 10, "seg", 0.5, 7, 0.1)
+    total = Total("frames")
+    total.add(Outcome(Job(("a.mp4",), ("a.ncc",)), report, units=30))
+    total.add(Outcome(Job(("b.mp4",)), error="broken", exit_code=ExitCode.MEDIA))
+    assert (total.done, total.failed, total.units, total.pixels) == (1, 1, 30, 6000)
+    assert "frames/s" in total.text("made")
 
 
 def test_requests_that_make_no_sense(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
