@@ -22,6 +22,7 @@ from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.codec.opened import decode_bytes
 from nccli.entropy.coder import SymbolDecoder, SymbolEncoder
+from nccli.program.inputs import limit_threads
 
 ROUNDS = 9
 
@@ -77,7 +78,7 @@ def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
+    limit_threads(parser.parse_args().threads)
     x = photograph()
     for lmbda in (0.002, 0.01, 0.05):
         coded = encode_pixels(x, Encoding(Rate(lmbda=lmbda)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from nccli.bench.codecs import Codec, zoo_model
 from nccli.bench.coders import Frames
@@ -13,6 +12,7 @@ from nccli.catalogue.entries import own_lambda
 from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.codec.opened import decode_bytes
+from nccli.program.inputs import limit_threads
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ class ZooCoder:
 
 def make(codec: Codec, threads: int, device: str) -> ZooCoder:
     """A coder for a codec whose home is this module."""
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     return ZooCoder(codec, device)

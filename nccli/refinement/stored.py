@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from nccli.codec.coded import Coded
 from nccli.codec.image import decode_stored, model_of
@@ -42,6 +42,6 @@ def read_stored(data: bytes, device: str) -> Stored:
     container = read_image(data)
     coded = decode_stored(container, model_of(container, device))
     stream = coded.stream
-    z = torch.from_numpy(stream.z).to(coded.weights.device).float()
-    z = z * 2.0 ** STEP_Z_CHOICES[stream.setting.step_z]
-    return Stored(container, coded, Latents(coded.grid, stream.y_hat.float() / 2**LATENT_BITS, z))
+    z = stream.z.astype(np.float32) * np.float32(2.0 ** STEP_Z_CHOICES[stream.setting.step_z])
+    y = stream.y_hat.astype(np.float32) / np.float32(2**LATENT_BITS)
+    return Stored(container, coded, Latents(coded.grid, y, z))
