@@ -10,10 +10,13 @@ import numpy as np
 from nccli.bounds import DEFAULT_MAX_PIXELS
 from nccli.catalogue.entries import DEFAULT_MODEL
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import Decoded, Encoded, decode_bytes, encode_picture
+from nccli.codec.image import encode_picture
+from nccli.codec.opened import decode_bytes
+from nccli.codec.result import Decoded, Encoded
 from nccli.container.section_ids import METADATA_NAMES
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
+from nccli.media.colour import to_info
 from nccli.media.picture import Picture, Pixels, drop_opaque
 
 if TYPE_CHECKING:
@@ -145,7 +148,7 @@ def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_P
     come out with 8 bits; `decode_array` has all of them.
 
     Raises:
-        FormatError, UnsupportedError, MediaError: as `codec.image.decode_bytes`.
+        FormatError, UnsupportedError, MediaError: as `codec.opened.decode_bytes`.
     """
     return image_of(decode_bytes(data, device, max_pixels=max_pixels).picture)
 
@@ -157,6 +160,7 @@ def image_of(picture: Picture) -> Image.Image:
     image = to_image(picture)
     named = {name: getattr(picture.metadata, field) for field, name in METADATA_NAMES.values()}
     image.info.update({name: value for name, value in named.items() if value})
+    image.info.update(to_info(picture.metadata.colour))
     return image
 
 

@@ -45,9 +45,14 @@ class Packer:
             self._roi = [] if self._region is None else [Section(SectionId.ROI, pack_region(self._region))]
             self._check()
         sections = [*self._roi, Section(SectionId.LATENTS, b""), *self._fixed]
-        return with_latents(self._header, sections, setting, stream.payload)
+        return with_latents(self._header, sections, setting, stream.payload, details_of(stream))
 
     def _check(self) -> None:
         size = sum(section.size for section in (*self._roi, *self._fixed))
         if self._limit is not None and size >= self._limit:
             raise UsageError(f"{self._limit} bytes are too few: mask, alpha and metadata alone take {size}")
+
+
+def details_of(stream: Stream) -> bytes | None:
+    """The payload of a stream's details."""
+    return None if stream.details is None else stream.details.payload

@@ -61,7 +61,7 @@ class Stream:
     Attributes:
         setting: where on the rate axis.
         payload: checksums and range-coded symbols, the latents section.
-        z: (channels, hz, wz) symbols.
+        z: (channels of z, hz, wz) symbols.
         y_hat: (M, h, w) fixed point, int32, as the decoder will have it.
         details: what is coded beside, if anything.
     """

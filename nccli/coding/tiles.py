@@ -26,7 +26,6 @@ from nccli.entropy.region import RateField
 from nccli.entropy.steps import LATENT_BITS
 from nccli.media.picture import Pixels
 from nccli.networks.anchors import anchor_weights
-from nccli.networks.interface import Sizes
 from nccli.networks.weights import ImageWeights
 
 TILE_ROWS, TILE_COLUMNS = 64, 64
@@ -75,16 +74,6 @@ def tiles(grid: Grid, halo: int) -> list[Tile]:
     """The tiles of a picture, rows first."""
     columns = _spans(grid.width, TILE_COLUMNS, halo)
     return [Tile(row, column) for row in _spans(grid.height, TILE_ROWS, halo) for column in columns]
-
-
-def analysis_halo(config: Sizes) -> int:
-    """Latents around a tile that g_a sees."""
-    return config.analysis_halo
-
-
-def synthesis_halo(config: Sizes) -> int:
-    """Latents around a tile that g_s sees."""
-    return config.synthesis_halo
 
 
 def quiet(done: float) -> None:
@@ -144,7 +133,7 @@ def analyse(
 ) -> Latents:
     """Run g_a and h_a. pixels: (h, w, 1 or 3)."""
     grid = Grid.of(*pixels.shape[:2])
-    parts = tiles(grid, analysis_halo(weights.config))
+    parts = tiles(grid, weights.config.analysis_halo)
     spread, device = weights.spread[:, None, None], weights.device
     if len(parts) == 1:
         x, given = _window(pixels, parts[0], device), _given(condition, parts[0], device)
@@ -208,7 +197,7 @@ def reconstruct(
         (shape.height, shape.width, 1 if shape.gray else 3), np.uint8 if shape.depth == 8 else np.uint16
     )
     grid = Grid.of(shape.height, shape.width)
-    for tile in _counted(tiles(grid, synthesis_halo(weights.config)), progress):
+    for tile in _counted(tiles(grid, weights.config.synthesis_halo), progress):
         x_hat = _synthesised(weights, y_hat, field, tile, condition)
         if extra is not None:
             x_hat = x_hat + _detail_pixels(weights, extra, tile)
@@ -263,7 +252,7 @@ def missed(
     if transform is None:
         raise ValueError(f"{weights.entry.name} has no details")
     out = np.empty((weights.config.detail, grid.height, grid.width), np.float32)
-    for tile in tiles(grid, synthesis_halo(weights.config)):
+    for tile in tiles(grid, weights.config.synthesis_halo):
         x_hat = _synthesised(weights, y_hat, field, tile, condition)
         x = _picture(pixels[_inner_pixels(tile)], weights.device)
         place = out[:, tile.rows.start : tile.rows.end, tile.columns.start : tile.columns.end]

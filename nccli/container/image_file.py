@@ -97,7 +97,13 @@ def read_image(data: bytes) -> ImageContainer:
     return file
 
 
-def with_latents(header: ImageHeader, sections: Iterable[Section], setting: Setting, payload: bytes) -> bytes:
+def with_latents(
+    header: ImageHeader,
+    sections: Iterable[Section],
+    setting: Setting,
+    payload: bytes,
+    details: bytes | None,
+) -> bytes:
     """An image file made of another one's header and sections, with latents of its own.
 
     Args:
@@ -105,12 +111,19 @@ def with_latents(header: ImageHeader, sections: Iterable[Section], setting: Sett
         sections: a latents section among them says where the latents go.
         setting: where on the rate axis they are coded; its region is one of the sections.
         payload: the latents.
+        details: theirs, in place of those that are among the sections; None for none.
     """
     header = replace(header, rate=setting.rate, step_y=setting.step_y, step_z=setting.step_z)
     padded = payload.ljust(minimum_latent_bytes(header.width, header.height), b"\0")
-    return write_image(
-        header, (Section(s.id, padded if s.id == SectionId.LATENTS else s.payload) for s in sections)
-    )
+    kept = [
+        Section(s.id, padded if s.id == SectionId.LATENTS else s.payload)
+        for s in sections
+        if s.id != SectionId.DETAILS
+    ]
+    if details is not None:
+        place = [s.id for s in kept].index(SectionId.LATENTS) + 1
+        kept.insert(place, Section(SectionId.DETAILS, details))
+    return write_image(header, kept)
 
 
 def minimum_latent_bytes(width: int, height: int) -> int:

@@ -7,15 +7,18 @@ that are too coarse for their lambda, and on scales that are off. Both are put r
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nccli.codec.coded import Coded, shape_of, with_details
+from nccli.codec.packing import details_of
 from nccli.coding.analysis import Analyser
 from nccli.coding.search import setting_at
-from nccli.coding.sender import Latents, default_step_z, price, walk
+from nccli.coding.sender import Latents, Stream, default_step_z, price, send, walk
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.entropy.coder import IntArray, Tables
 from nccli.entropy.rate import (
@@ -30,6 +33,7 @@ from nccli.entropy.rate import (
 from nccli.entropy.setting import Setting
 from nccli.entropy.tables import MAX_REACH
 from nccli.media.picture import Pixels
+from nccli.networks.entropy_model import DetailModel
 from nccli.networks.weights import ImageWeights
 from nccli.train.distortion import Distortion
 from nccli.train.fitting import fitted_tables
@@ -43,6 +47,9 @@ RATES = 6
 
 OFFSETS = (-32, -16, 0, 16)
 """Trial offsets of the log2 steps, 1/64 octave."""
+
+DETAIL_OFFSETS = (-64, -32, 0, 32)
+"""Likewise of the details."""
 
 STEP_TILES_EVERY = 3
 """Of the tiles that symbols are counted on, steps are fitted on every third."""
@@ -106,6 +113,32 @@ def _loss(weights: ImageWeights, x: Pixels, latents: Latents, setting: Setting, 
     return float(size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(setting.rate) * distortion)
 
 
+@torch.inference_mode()
+def fitted_detail_gain(weights: ImageWeights, tiles: Tensor, measure: Distortion) -> NDArray[np.int64]:
+    """log2 steps of the details whose offset at each anchor gives the least bpp + lambda * distortion."""
+    pictures = [tile.permute(1, 2, 0).numpy() for tile in tiles]
+    model = cast(DetailModel, weights.details)
+    gain = model.gain.copy()
+    for anchor in range(NUM_ANCHORS):
+        rate = FIRST_ANCHOR + anchor * ANCHOR_SPACING
+        setting = Setting(rate, 0, default_step_z(weights, rate))
+        streams = [send(weights, Analyser(weights, x)(setting), setting) for x in pictures]
+        losses = []
+        for offset in DETAIL_OFFSETS:
+            trial = replace(weights, details=replace(model, gain=model.gain + offset))
+            pairs = zip(pictures, streams, strict=True)
+            losses.append(sum(_loss_with_details(trial, x, stream, measure) for x, stream in pairs))
+        gain[anchor] += DETAIL_OFFSETS[int(np.argmin(losses))]
+    return gain
+
+
+def _loss_with_details(weights: ImageWeights, x: Pixels, stream: Stream, measure: Distortion) -> float:
+    coded = Coded(weights, shape_of(x), with_details(weights, x, stream))
+    size = len(stream.payload) + len(details_of(coded.stream) or b"")
+    distortion = float(measure(_signal(coded.reconstruct()), _signal(x)))
+    return size * 8 / (x.shape[0] * x.shape[1]) + rate_to_lambda(stream.setting.rate) * distortion
+
+
 def _signal(pixels: Pixels) -> Tensor:
     """(h, w, 3) uint8 as (1, 3, h, w) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
@@ -116,4 +149,8 @@ def calibrate(weights: ImageWeights, tiles: Tensor, measure: Distortion) -> Imag
     chosen = tiles[torch.linspace(0, len(tiles) - 1, min(TILES, len(tiles))).long()]
     weights = replace(weights, y_tables=fitted_tables(count_symbols(weights, chosen)))
     weights = replace(weights, gain=fitted_gain(weights, chosen[::STEP_TILES_EVERY], measure))
-    return replace(weights, y_tables=fitted_tables(count_symbols(weights, chosen)))
+    weights = replace(weights, y_tables=fitted_tables(count_symbols(weights, chosen)))
+    if weights.details is None:
+        return weights
+    gain = fitted_detail_gain(weights, chosen[::STEP_TILES_EVERY], measure)
+    return replace(weights, details=replace(weights.details, gain=gain))

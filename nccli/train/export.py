@@ -63,12 +63,17 @@ def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
         "power": torch.from_numpy(power_table()).to(torch.int32),
         "spread": model.spread,
     }
+    if model.config.detail:
+        tensors["details.basis"] = model.details.basis
+        tensors["detail_gain"] = torch.round(model.detail_step * STEP_UNIT).to(torch.int32)
     tensors |= table_tensors(prior_tables(model.z_prior), "z_tables")
     tensors |= table_tensors(density_tables(model.y_density), "y_tables")
     draft = Entry(name=name, id=0, file="", sha256="", about="")
     weights = assemble_weights(tensors, model.config, draft, torch.device("cpu"))
     weights = calibrate(weights, tiles, DISTORTIONS[plan_of(checkpoint).metric])
     tensors["gain"] = torch.from_numpy(weights.gain).to(torch.int32)
+    if weights.details is not None:
+        tensors["detail_gain"] = torch.from_numpy(weights.details.gain).to(torch.int32)
     tensors |= table_tensors(weights.y_tables, "y_tables")
     return save_weights(tensors, model.config, folder, name)
 

@@ -31,4 +31,6 @@ def tie_scales(model: ImageModel) -> float:
     model.y_density.log2_ratios.add_(octaves)
     for head in (model.entropy.first_head, model.entropy.second_head):
         cast(Tensor, head.bias)[model.config.M :] -= octaves
+    if model.config.detail:
+        cast(Tensor, model.entropy.detail_head.bias).sub_(octaves)
     return octaves

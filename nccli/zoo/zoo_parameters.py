@@ -74,6 +74,11 @@ class ZooConfig:
         return self.N
 
     @property
+    def detail(self) -> int:
+        """Channels of details: none."""
+        return 0
+
+    @property
     def follows_rate(self) -> bool:
         """One set of latents serves all rates."""
         return False

@@ -1,0 +1,171 @@
+"""One coded picture without a container: what image files hold one of, and others several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from nccli.codec.encoding import Encoding
+from nccli.codec.inside import inside_psnr
+from nccli.codec.result import Stopwatch
+from nccli.coding.analysis import Analyser
+from nccli.coding.background import reach_background
+from nccli.coding.bits import PositionMap, bits_map
+from nccli.coding.details import code_details, extra, read_details
+from nccli.coding.payload import read_payload
+from nccli.coding.search import code_to_target, first_setting
+from nccli.coding.sender import Latents, Stream
+from nccli.coding.tiles import Progress, Shape, missed, quiet, reconstruct
+from nccli.entropy.grid import Grid
+from nccli.entropy.region import Region
+from nccli.entropy.setting import Setting
+from nccli.errors import UsageError
+from nccli.media.picture import Pixels
+from nccli.networks.weights import ImageWeights
+
+ANALYSED = 0.4
+"""How much of the work is done after the analysis, for progress bars."""
+
+Pack = Callable[[Stream], bytes]
+"""A coded picture -> the file, whose size is what a target in bytes is about."""
+
+Improver = Callable[[ImageWeights, Latents, Stream, Pack], Stream]
+"""Makes a better stream of a plain one, given the model, the analysed picture and stream -> file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """A coded picture as its decoder has it.
+
+    Attributes:
+        weights: model.
+        shape: of the picture.
+        stream: payload, setting, and the latents that the payload stands for.
+    """
+
+    weights: ImageWeights
+    shape: Shape
+    stream: Stream
+
+    @property
+    def grid(self) -> Grid:
+        """Latent sizes."""
+        return Grid.of(self.shape.height, self.shape.width)
+
+    @torch.inference_mode()
+    def reconstruct(self, progress: Progress = quiet) -> Pixels:
+        """The decoded picture, (h, w, 3 or 1)."""
+        field = self.stream.setting.field(self.grid)
+        added = extra(self.weights, self.grid, self.stream.setting, self.stream.details)
+        return reconstruct(self.weights, self.stream.y_hat, field, self.shape, progress, extra=added)
+
+    def bits(self) -> PositionMap:
+        """Bits of every latent position."""
+        return bits_map(self.weights, self.grid, self.stream.setting, self.stream.payload)
+
+
+@torch.inference_mode()
+def code_picture(
+    weights: ImageWeights,
+    pixels: Pixels,
+    encoding: Encoding,
+    pack: Pack,
+    watch: Stopwatch | None = None,
+    improve: Improver | None = None,
+) -> Coded:
+    """Code a picture.
+
+    Args:
+        weights: model, the one that the encoding names.
+        pixels: (h, w, 3) RGB or (h, w, 1) gray; uint8 or uint16.
+        encoding: how.
+        pack: see `Pack`.
+        watch: told about the stages.
+        improve: told to make the plain encode better.
+
+    Raises:
+        UsageError: the rate cannot be met.
+    """
+    watch = watch or Stopwatch()
+    shape = shape_of(pixels)
+    region, background = encoding.region, encoding.background
+    target = encoding.rate.target(shape.height * shape.width, encoding.model)
+    analyser = Analyser(weights, pixels, watch.share(0, ANALYSED))
+    analyser(first_setting(weights, target, region))
+    watch.lap("transform")
+
+    complete = partial(with_details, weights, pixels)
+
+    def quality(stream: Stream) -> tuple[float, float]:
+        return inside_psnr(pixels, Coded(weights, shape, stream).reconstruct(), region)
+
+    def code(wanted: Region | None) -> Stream:
+        return code_to_target(
+            weights, analyser, target, pack, lambda stream: quality(stream)[0], wanted, complete
+        )
+
+    if region is None or background is None:
+        stream = code(region)
+    else:
+        stream = reach_background(code, lambda stream: quality(stream)[1], region, background)
+    if improve is not None:
+        stream = complete(improve(weights, analyser(stream.setting), stream, pack))
+    return Coded(weights, shape, stream)
+
+
+@torch.inference_mode()
+def with_details(weights: ImageWeights, pixels: Pixels, stream: Stream) -> Stream:
+    """A coded picture (h, w, 1 or 3) with the details that are worth their bits, and no others."""
+    grid, setting = Grid.of(*pixels.shape[:2]), stream.setting
+    return replace(
+        stream,
+        details=code_details(
+            weights,
+            grid,
+            setting,
+            stream.z,
+            stream.y_hat,
+            lambda: missed(weights, pixels, stream.y_hat, setting.field(grid)),
+        ),
+    )
+
+
+def decode_coded(
+    weights: ImageWeights, shape: Shape, setting: Setting, payload: bytes, details: bytes | None = None
+) -> Coded:
+    """What `code_picture` had made: its latents, ready for the synthesis.
+
+    Args:
+        weights: model.
+        shape: of the picture.
+        setting: where on the rate axis it is coded.
+        payload: as it was coded.
+        details: those of its details, if it has some.
+
+    Raises:
+        FormatError: the payload is not what an encoder with these weights would write.
+    """
+    grid = Grid.of(shape.height, shape.width)
+    read = read_payload(weights, grid, setting, payload)
+    found = None
+    if details is not None:
+        found = read_details(weights, grid, setting, read.z, read.y_hat, details)
+    return Coded(weights, shape, Stream(setting, payload, read.z, read.y_hat, found))
+
+
+def shape_of(pixels: Pixels) -> Shape:
+    """What a decoder must know of these pixels, (h, w, 3 or 1)."""
+    height, width, channels = pixels.shape
+    return Shape(height, width, channels == 1, 8 * pixels.dtype.itemsize)
+
+
+def choose_device(name: str) -> str:
+    """`auto`, `cpu` or `cuda` -> the torch device to use."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is available; use --device cpu")
+    return name
