@@ -29,6 +29,10 @@ PATCH_COLUMNS = 2048
 BLOCK = 2**15
 """Numbers that are rounded and clamped at once: they stay in the processor's cache."""
 
+BIAS_SHARE = 2.0**-16
+"""Weights are scaled as if the largest were at least this share of the bias: an output whose weights are next to
+zero keeps a bias that fits."""
+
 
 class IntegerConv:
     """A stride-1 convolution on integers held in float64, exact on every machine.
@@ -71,7 +75,8 @@ class IntegerConv:
 
         Exact operations and roundings of single numbers only: every machine finds the same integers.
         """
-        peak = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), 2.0**-20)
+        least = np.maximum(np.abs(bias) * BIAS_SHARE, 2.0**-20)
+        peak = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), least)
         shift = np.frexp((weight_limit - 1) / peak)[1].astype(np.int32) - np.int32(1)
         scale = np.ldexp(1.0, shift)
         integer = np.rint(weight * scale[:, None, None, None]).astype(np.int32)
