@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 import torch
 from skimage import data
+from threadpoolctl import threadpool_limits
 
 from nccli import cli
 from nccli.catalogue.entries import DEFAULT_MODEL, find
@@ -29,7 +30,8 @@ def _interrupts() -> None:
 @pytest.fixture(autouse=True)
 def _restore_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
-    yield
+    with threadpool_limits():
+        yield
     torch.set_num_threads(threads)
 
 

@@ -195,6 +195,32 @@ def test_coding_does_not_load_the_oracle() -> None:
     assert not found & {"compressai", "torchvision", "scipy", "skimage"}
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "coding.background",
+        "coding.bits",
+        "coding.condition",
+        "coding.payload",
+        "coding.schedule",
+        "coding.search",
+        "coding.sender",
+        "coding.targets",
+        "entropy.coder",
+        "entropy.region",
+        "entropy.setting",
+        "entropy.steps",
+        "entropy.tables",
+        "networks.entropy_model",
+        "networks.image_parameters",
+        "networks.integer",
+        "zoo.zoo_parameters",
+    ],
+)
+def test_what_decides_a_probability_needs_no_torch(module: str) -> None:
+    assert "torch" not in loaded(f"nccli.{module}")
+
+
 def test_training_needs_neither_coder_nor_oracle() -> None:
     found = loaded("nccli.train.loop", "nccli.train.data", "nccli.train.klt")
     assert "torch" in found

@@ -22,6 +22,7 @@ from nccli.codec.refining import RefineOptions
 from nccli.coding.analysis import Analyser
 from nccli.coding.search import setting_at
 from nccli.entropy.rate import lambda_to_rate
+from nccli.program.inputs import limit_threads
 from nccli.refinement.aims import Fixed
 from nccli.refinement.judge import Task
 from nccli.refinement.metric import Source
@@ -55,7 +56,7 @@ def alternating(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     options = arguments()
-    torch.set_num_threads(options.threads)
+    limit_threads(options.threads)
     weights = load_model(find(DEFAULT_MODEL), "cpu")
     photo = np.tile(data.coffee(), (-(-options.height // 400), -(-options.width // 600), 1))
     pixels = np.ascontiguousarray(photo[: options.height, : options.width])
@@ -65,7 +66,7 @@ def main() -> None:
     task = Task(Engine.of(weights), latents, setting, whole, options.height * options.width)
     runs = [Optimiser(task, RefineOptions(), Fixed(options.lmbda)) for _ in range(2)]
     runs[1]._freeze(FREEZE_Z)
-    y = (latents.y * weights.spread[:, None, None])[None]
+    y = (torch.from_numpy(latents.y) * weights.spread[:, None, None])[None]
 
     def synthesis() -> None:
         with torch.no_grad():

@@ -21,6 +21,7 @@ from nccli.catalogue.load import load_model
 from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
 from nccli.entropy.coder import SymbolDecoder, SymbolEncoder
+from nccli.program.inputs import limit_threads
 
 ROUNDS = 9
 
@@ -76,7 +77,7 @@ def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
+    limit_threads(parser.parse_args().threads)
     x = photograph()
     for lmbda in (0.002, 0.01, 0.05):
         coded = encode_pixels(x, Encoding(Rate(lmbda=lmbda)))

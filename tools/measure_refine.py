@@ -31,6 +31,7 @@ from nccli.masks.mask import Choice, select
 from nccli.media.metrics import psnr
 from nccli.media.picture import Picture
 from nccli.media.still import read_picture
+from nccli.program.inputs import limit_threads
 from nccli.refinement.importance import importance_of
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
@@ -357,9 +358,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "refine.md")
     options = parser.parse_args()
     if options.threads:
-        import torch
-
-        torch.set_num_threads(options.threads)
+        limit_threads(options.threads)
     parts = set(re.split(r"[,\s]+", options.only))
     if unknown := {part for part in parts if part.partition("/")[0] not in PARTS}:
         parser.error(f"no such part: {', '.join(unknown)}")

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
@@ -32,6 +31,7 @@ from skimage import data
 
 import nccli
 from nccli.cli import cli
+from nccli.program.inputs import limit_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -243,7 +243,7 @@ def _kept(name: str, content: bytes) -> str:
 
 def record(networks: Path) -> dict[str, dict[str, object]]:
     """Name of an encode -> bytes, checksum of the file and of the picture that it decodes to."""
-    torch.set_num_threads(1)
+    limit_threads(1)
     os.environ["NCC_CACHE"] = str(networks)
     os.environ.pop("NCC_MODEL", None)
     pictures = make_pictures()

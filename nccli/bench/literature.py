@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from nccli.bench.codecs import Codec, zoo_model
 from nccli.bench.coders import Frames
 from nccli.catalogue.entries import own_lambda
 from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.program.inputs import limit_threads
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class ZooCoder:
 
 def make(codec: Codec, threads: int, device: str) -> ZooCoder:
     """A coder for a codec whose home is this module."""
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     return ZooCoder(codec, device)

@@ -10,6 +10,7 @@ from nccli.bench.codecs import Codec
 from nccli.bench.coders import Frames
 from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.program.inputs import limit_threads
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,5 @@ class OwnCoder:
 
 def make(codec: Codec, threads: int, device: str) -> OwnCoder:
     """A coder for a codec whose home is this module."""
-    import torch
-
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     return OwnCoder(codec.option("model"), device, dict(codec.config).get("refine"))

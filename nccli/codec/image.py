@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from nccli.bounds import DEFAULT_MAX_PIXELS
 from nccli.catalogue.entries import find, find_for_file
@@ -166,7 +167,7 @@ def encode_picture(
         grid = analyser(first_setting(weights, target, region)).grid
         watch.lap("transform")
 
-        def judge(y_hat: Tensor, setting: Setting) -> tuple[float, float]:
+        def judge(y_hat: NDArray[np.int32], setting: Setting) -> tuple[float, float]:
             x_hat = reconstruct(weights, y_hat, setting.field(grid), shape)
             return inside_psnr(picture.pixels, x_hat, region)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nccli.coding.condition import ALONE, Condition
 from nccli.coding.sender import Latents
 from nccli.coding.tiles import Progress, analyse, quiet
 from nccli.entropy.grid import Grid
@@ -22,9 +23,16 @@ class Analyser:
     the steps alone, without jumps.
     """
 
-    def __init__(self, weights: ImageWeights, pixels: Pixels, progress: Progress = quiet) -> None:
+    def __init__(
+        self,
+        weights: ImageWeights,
+        pixels: Pixels,
+        progress: Progress = quiet,
+        condition: Condition = ALONE,
+    ) -> None:
         """pixels: (h, w, 1 or 3); progress is told about the first run."""
         self._weights, self._pixels, self._progress = weights, pixels, progress
+        self._condition = condition
         self._made_for: Setting | None = None
         self._latents: Latents | None = None
 
@@ -33,13 +41,13 @@ class Analyser:
         if self._latents is None or not self._serves(setting):
             self._latents = None  # a large picture's latents need not be there twice
             field = setting.field(Grid.of(*self._pixels.shape[:2]))
-            self._latents = analyse(self._weights, self._pixels, field, self._progress)
+            self._latents = analyse(self._weights, self._pixels, field, self._progress, self._condition)
             self._made_for, self._progress = setting, quiet
         return self._latents
 
     def _serves(self, setting: Setting) -> bool:
         """The last run's latents suit this setting, too."""
         made_for = self._made_for
-        if made_for is None or not self._weights.follows_rate:
+        if made_for is None or not self._weights.config.follows_rate:
             return made_for is not None
         return made_for.region is setting.region and abs(made_for.rate - setting.rate) <= REACH

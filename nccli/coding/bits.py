@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nccli.coding.payload import read_payload
 from nccli.coding.schedule import Driver, Group
 from nccli.entropy.coder import IntArray, Tables, symbol_bits
 from nccli.entropy.grid import HYPER_STRIDE, Grid
 from nccli.entropy.setting import Setting
-from nccli.networks.weights import ImageWeights
+from nccli.networks.entropy_model import EntropyModel
 
 PositionMap = NDArray[np.float64]
 """A number for every latent position, (h, w)."""
@@ -34,18 +32,15 @@ class Meter:
         self._bits += (each / np.outer(np.bincount(rows), np.bincount(columns)))[rows][:, columns]
         return symbols
 
-    def latents(self, group: Group) -> Tensor:
+    def latents(self, group: Group) -> IntArray:
         symbols = self._driver.latents(group)
-        indexes = group.indexes.flatten()[group.sent].cpu().numpy()
-        values = symbols.flatten()[group.sent].to(torch.int64).cpu().numpy()
         count = group.indexes.shape[1]
-        cost = symbol_bits(self._tables, indexes, values)
-        each = np.bincount(group.sent.cpu().numpy() % count, cost, count)
-        self._bits[slice(*group.rows)][group.mask.cpu().numpy()] += each
+        each = np.bincount(group.sent % count, symbol_bits(self._tables, group.sent_indexes, symbols), count)
+        self._bits[slice(*group.visit.rows)][group.visit.mask] += each
         return symbols
 
 
-def bits_map(weights: ImageWeights, grid: Grid, setting: Setting, payload: bytes) -> PositionMap:
+def bits_map(weights: EntropyModel, grid: Grid, setting: Setting, payload: bytes) -> PositionMap:
     """Bits of every latent position in the payload of a latents section.
 
     Raises:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from nccli.coding.schedule import Driver, Features, Receiver, code_hyper, code_latents, symbols_checksum
 from nccli.entropy.coder import IntArray, SymbolDecoder
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
 from nccli.errors import FormatError
-from nccli.networks.weights import ImageWeights
+from nccli.networks.entropy_model import EntropyModel
+from nccli.networks.interface import Context
 
 CHECKS_BYTES = 3
 """In front of the stream: 1 byte of the checksum of z, 2 of that of y."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Symbols:
     """What a payload holds.
 
@@ -29,7 +30,7 @@ class Symbols:
     """
 
     z: IntArray
-    y_hat: Tensor
+    y_hat: NDArray[np.int32]
 
 
 def pack_payload(hyper_checksum: int, checksum: int, stream: bytes) -> bytes:
@@ -41,13 +42,13 @@ def _plain(receiver: Receiver) -> Driver:
     return receiver
 
 
-@torch.inference_mode()
 def read_payload(
-    weights: ImageWeights,
+    weights: EntropyModel,
     grid: Grid,
     setting: Setting,
     payload: bytes,
     driver: Callable[[Receiver], Driver] = _plain,
+    context: Context | None = None,
 ) -> Symbols:
     """Decode a payload.
 
@@ -57,6 +58,7 @@ def read_payload(
         setting: where on the rate axis the picture is coded.
         payload: contents of a latents section.
         driver: puts something around the receiver that looks on.
+        context: of the picture's condition, as the encoder had it.
 
     Raises:
         FormatError: the payload is not what an encoder with these weights would write.
@@ -68,7 +70,7 @@ def read_payload(
     z_symbols = code_hyper(weights, grid, setting.step_z, walker)
     if symbols_checksum(z_symbols) & 0xFF != payload[0]:
         raise FormatError("checksum of the decoded hyper-latents does not match")
-    features = Features(weights, grid, z_symbols, setting.step_z)
+    features = Features(weights, grid, z_symbols, setting.step_z, context)
     walk = code_latents(weights, grid, features, setting, walker)
     coder.finish()
     if walk.checksum & 0xFFFF != int.from_bytes(payload[1:CHECKS_BYTES], "little"):

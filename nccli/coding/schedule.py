@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from nccli.entropy.coder import IntArray, SymbolCoder, SymbolDecoder, Tables
+from nccli.entropy.coder import IntArray, SymbolDecoder, Tables
 from nccli.entropy.grid import HYPER_STRIDE, Grid
 from nccli.entropy.rate import FIRST_ANCHOR
 from nccli.entropy.region import RateField
@@ -28,35 +28,60 @@ from nccli.entropy.steps import (
     STEP_Z_CHOICES,
     interpolate_anchors,
 )
+from nccli.networks.entropy_model import EntropyModel
 from nccli.networks.integer import ACTIVATION_LIMIT
-from nccli.networks.interface import Visit
-from nccli.networks.weights import ImageWeights
+from nccli.networks.interface import Context, Visit
+from nccli.networks.products import Floats
 
 LATENT_LIMIT = 2.0**30
 """Largest magnitude of a fixed-point latent."""
 
 
-@dataclass(frozen=True)
+TABLE_ROW = STEP_UNIT // ROWS_PER_OCTAVE
+"""1/64 octaves per row of the tables of y."""
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
-    """One pass over one band: n positions of M channels.
+    """The latents of a visit: n positions of c channels.
 
     Attributes:
-        rows: first and past-the-end latent row.
-        mask: (rows, width) positions of this pass.
-        means: (M, n) fixed point, float64.
-        log2_steps: (M, n) 1/64 octave, or (M, 1) when all positions have the same.
+        visit: which.
+        means: (c, n) fixed point, float64.
+        log2_steps: (c, n) 1/64 octave, or (c, 1) when all positions have the same.
         steps: the same as fixed-point step sizes, float64.
-        indexes: (M, n) table rows, uint8; 0 means not coded.
+        indexes: (c, n) table rows, uint8; 0 means not coded.
         sent: (k,) places in the flattened group of the symbols that are coded, ascending.
     """
 
-    rows: tuple[int, int]
-    mask: Tensor
-    means: Tensor
-    log2_steps: Tensor
-    steps: Tensor
-    indexes: Tensor
-    sent: Tensor
+    visit: Visit
+    means: Floats
+    log2_steps: IntArray
+    steps: Floats
+    indexes: NDArray[np.uint8]
+    sent: NDArray[np.intp]
+
+    def flat(self, latents: NDArray[Any]) -> NDArray[Any]:
+        """The band that the group is in, of all latents (channels, h, w): (c, positions), a view."""
+        (top, bottom), width = self.visit.rows, latents.shape[2]
+        return latents.reshape(len(latents), -1)[slice(*self.visit.channels), top * width : bottom * width]
+
+    @cached_property
+    def sent_indexes(self) -> NDArray[np.uint8]:
+        """(k,) table rows of what is coded."""
+        return self.indexes.reshape(-1)[self.sent]
+
+    @cached_property
+    def sent_means(self) -> Floats:
+        """(k,) means of what is coded."""
+        return self.means.reshape(-1)[self.sent]
+
+    @cached_property
+    def sent_steps(self) -> Floats:
+        """(k,) steps of what is coded."""
+        if self.steps.shape == self.means.shape:
+            return self.steps.reshape(-1)[self.sent]
+        return np.repeat(self.steps[:, 0], np.count_nonzero(self.indexes, axis=1))
 
 
 class Driver(Protocol):
@@ -65,8 +90,8 @@ class Driver(Protocol):
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
         """Symbols of z, (n,), coded with the given table rows."""
 
-    def latents(self, group: Group) -> Tensor:
-        """Symbols of one group of y, (M, n) float64 integers."""
+    def latents(self, group: Group) -> IntArray:
+        """Symbols of what a group sends, (k,)."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +99,15 @@ class Walk:
     """What a walk of the schedule leaves behind.
 
     Attributes:
-        y_hat: (M, h, w) fixed point, int32.
+        y_hat: (channels, h, w) fixed point, int32.
         checksum: CRC-32 of all symbols of y.
     """
 
-    y_hat: Tensor
+    y_hat: NDArray[np.int32]
     checksum: int
 
 
-def code_hyper(weights: ImageWeights, grid: Grid, step_z: int, driver: Driver) -> IntArray:
+def code_hyper(weights: EntropyModel, grid: Grid, step_z: int, driver: Driver) -> IntArray:
     """Code z: channel by channel, rows then columns. Returns symbols (channels, hz, wz)."""
     channels = weights.config.hyper_channels
     height, width = grid.hyper
@@ -92,25 +117,37 @@ def code_hyper(weights: ImageWeights, grid: Grid, step_z: int, driver: Driver) -
 
 def symbols_checksum(symbols: IntArray, start: int = 0) -> int:
     """CRC-32 of symbols as little-endian 32-bit integers."""
-    return zlib.crc32(np.ascontiguousarray(symbols, "<i4").tobytes(), start)
+    return zlib.crc32(np.ascontiguousarray(symbols, "<i4").data, start)
 
 
 class Features:
-    """Output of h_s for any band of rows, from the symbols of z.
+    """What the network predicts from, for any band of rows: output of h_s, and a context if there is one.
 
     Kept for all bands of a small picture, for the last one of others.
     """
 
-    def __init__(self, weights: ImageWeights, grid: Grid, z_symbols: IntArray, step_z: int) -> None:
+    def __init__(
+        self,
+        weights: EntropyModel,
+        grid: Grid,
+        z_symbols: IntArray,
+        step_z: int,
+        context: Context | None = None,
+    ) -> None:
+        """context: what else the network knows, (context_channels, h, w); None for nothing."""
         step = round(2 ** (STEP_Z_CHOICES[step_z] + LATENT_BITS))
-        z_hat = torch.from_numpy(z_symbols.astype(np.float64)).to(weights.device)[None] * step
-        self._z_hat = z_hat.clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        self._z_hat = _clamped(z_symbols.astype(np.float64) * step)
         self._network, self._grid = weights.network, grid
+        expected = (weights.network.context_channels, grid.height, grid.width)
+        found = (0, *expected[1:]) if context is None else context.shape
+        if found != expected:
+            raise ValueError(f"a context of {found}, not {expected}")
+        self._context = context
         self._keep = 2 if len(grid.bands()) <= 2 else 1
-        self._kept: dict[int, Tensor] = {}
+        self._kept: dict[int, Floats] = {}
 
-    def band(self, top: int, bottom: int) -> Tensor:
-        """Features (1, c, bottom - top, w) of latent rows top..bottom; top is a multiple of 4."""
+    def band(self, top: int, bottom: int) -> Floats:
+        """Features (c, bottom - top, w) of latent rows top..bottom; top is a multiple of 4."""
         if top in self._kept:
             return self._kept[top]
         while len(self._kept) >= self._keep:
@@ -120,76 +157,101 @@ class Features:
         last = -(-bottom // HYPER_STRIDE) + halo
         skip = top - first * HYPER_STRIDE
         height = skip + bottom - top
-        features = self._network.features(self._z_hat[:, :, first:last], height, self._grid.width)
-        self._kept[top] = features[:, :, skip:]
+        features = self._network.features(self._z_hat[:, first:last], height, self._grid.width)[:, skip:]
+        if self._context is not None:
+            features = np.concatenate((features, _clamped(self._context[:, top:bottom])))
+        self._kept[top] = np.ascontiguousarray(features)
         return self._kept[top]
 
 
-def log2_steps(weights: ImageWeights, setting: Setting, local: IntArray, beyond: IntArray) -> IntArray:
-    """log2 steps (M, n) of positions with these rate points and offsets, (n,). Source: FORMAT.md section 5."""
+def _clamped(x: NDArray[Any]) -> Floats:
+    """Within what integer layers take."""
+    return np.clip(x, -ACTIVATION_LIMIT, ACTIVATION_LIMIT).astype(np.float64)
+
+
+def log2_steps(
+    weights: EntropyModel,
+    setting: Setting,
+    local: IntArray,
+    beyond: IntArray,
+    channels: tuple[int, int] | None = None,
+) -> NDArray[np.int64]:
+    """log2 steps (c, n) of positions with these rate points and offsets, (n,); of all channels if none are
+    given. Source: FORMAT.md section 5."""
+    gain = weights.gain if channels is None else weights.gain[:, slice(*channels)]
     points, place = np.unique(local, return_inverse=True)
-    gains = np.stack([interpolate_anchors(weights.gain, int(point)) for point in points], axis=1)
-    return gains[:, place] + (setting.step_y + beyond)
+    gains = np.stack([interpolate_anchors(gain, int(point)) for point in points], axis=1)
+    steps: NDArray[np.int64] = gains[:, place] + (setting.step_y + beyond)
+    return steps
 
 
-def _steps(weights: ImageWeights, setting: Setting, field: RateField, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """log2 steps and steps of a group, as `Group` has them."""
-    if field.uniform:
-        local, beyond = field.local[0], field.beyond[0]
-    else:
-        chosen = mask.cpu().numpy()
-        local, beyond = field.local[chosen], field.beyond[chosen]
-    log2 = log2_steps(weights, setting, local, beyond)
+def step_sizes(weights: EntropyModel, log2: NDArray[np.int64]) -> Floats:
+    """log2 steps as fixed-point step sizes. Source: FORMAT.md section 5."""
     octave, part = np.divmod(log2, STEP_UNIT)
     mantissa = weights.power[part].astype(np.float64)
-    size = np.ldexp(mantissa, (octave + LATENT_BITS - MANTISSA_BITS).astype(np.int32))
-    return torch.from_numpy(log2).to(weights.device), torch.from_numpy(size).to(weights.device)
+    sizes: Floats = np.ldexp(mantissa, (octave + LATENT_BITS - MANTISSA_BITS).astype(np.int32))
+    return sizes
 
 
-def dequantise(symbols: Tensor, group: Group) -> Tensor:
-    """y_hat = mean + symbol * step, rounded to fixed point: (M, n) int32."""
-    y_hat = (symbols * group.steps).add_(0.5).floor_().add_(group.means)
-    return y_hat.clamp_(-LATENT_LIMIT, LATENT_LIMIT).to(torch.int32)
+def table_rows(log2_scales: Floats, log2: NDArray[np.int64], rows: int) -> NDArray[np.uint8]:
+    """The table row of scales, (c, n), at steps, (c, n) or (c, 1). Source: FORMAT.md section 8.
+
+    A scale in 1/64 octaves, rounded down, less the step, then in rows, rounded down: as all else is a
+    multiple of what is rounded to, that is one rounding down at the end, which is what turning into
+    integers does above zero.
+    """
+    unit = 2 ** (LATENT_BITS - 6)
+    above = TABLE_ROW // 2 - round(LOWEST_LOG2_RATIO * STEP_UNIT) - log2
+    row = log2_scales * (1 / (unit * TABLE_ROW))
+    row += above / TABLE_ROW
+    indexes: NDArray[np.uint8] = np.clip(row, 0, rows - 1, out=row).astype(np.uint8)
+    return indexes
+
+
+def dequantise(symbols: IntArray, group: Group) -> NDArray[np.int32]:
+    """y_hat = mean + symbol * step, rounded to fixed point: (c, n). What is not sent is its mean."""
+    y_hat = group.means.astype(np.int32, order="C")
+    values = symbols * group.sent_steps
+    values += 0.5
+    np.floor(values, out=values)
+    values += group.sent_means
+    y_hat.reshape(-1)[group.sent] = np.clip(values, -LATENT_LIMIT, LATENT_LIMIT, out=values)
+    return y_hat
 
 
 def code_latents(
-    weights: ImageWeights, grid: Grid, features: Features, setting: Setting, driver: Driver
+    weights: EntropyModel, grid: Grid, features: Features, setting: Setting, driver: Driver
 ) -> Walk:
-    """Code y in the order that the network visits it."""
+    """Code the latents in the order that the network visits them."""
     field = setting.field(grid)
-    y_hat = torch.zeros(weights.config.M, grid.height, grid.width, dtype=torch.int32, device=weights.device)
+    y_hat = np.zeros((weights.network.channels, grid.height, grid.width), np.int32)
     checksum = 0
-    for visit in weights.network.visits(grid.bands(), grid.width, weights.device):
+    for visit in weights.network.visits(grid.bands(), grid.width):
         group = _group(weights, features, setting, field, y_hat, visit)
         symbols = driver.latents(group)
-        checksum = symbols_checksum(symbols.to(torch.int32).cpu().numpy(), checksum)
-        y_hat[:, slice(*visit.rows)][:, visit.mask] = dequantise(symbols, group)
+        whole = np.zeros(group.indexes.size, np.int32)
+        whole[group.sent] = symbols
+        checksum = symbols_checksum(whole, checksum)
+        group.flat(y_hat)[:, visit.places] = dequantise(symbols, group)
     return Walk(y_hat, checksum)
 
 
 def _group(
-    weights: ImageWeights,
+    weights: EntropyModel,
     features: Features,
     setting: Setting,
     field: RateField,
-    y_hat: Tensor,
+    y_hat: NDArray[np.int32],
     visit: Visit,
 ) -> Group:
-    """Parameters of a visit's positions, from what has been coded before."""
-    rows, mask = visit.rows, visit.mask
-    chosen = features.band(*rows)[:, :, mask][:, :, None]
-    band = field.part(slice(*rows))
-    above = torch.from_numpy(band.local - FIRST_ANCHOR).to(chosen).expand(mask.shape)
-    rate = above[mask][None, None, None]
-    output = weights.network.predict(visit, chosen, rate, y_hat)
-    means, log2_scales = output[0, :, 0].chunk(2)
-    log2, steps = _steps(weights, setting, band, mask)
-    ratio = (log2_scales / 2 ** (LATENT_BITS - 6)).floor_().sub_(log2)
-    width = STEP_UNIT // ROWS_PER_OCTAVE
-    row = ratio.add_(width // 2 - LOWEST_LOG2_RATIO * STEP_UNIT).div_(width).floor_()
-    indexes = row.clamp_(0, weights.y_tables.rows - 1).to(torch.uint8)
-    sent = indexes.flatten().nonzero()[:, 0]
-    return Group(rows, mask, means, log2, steps, indexes, sent)
+    """Parameters of a visit's latents, from what has been coded before."""
+    band = field.part(slice(*visit.rows))
+    local, beyond = (p[0] if band.uniform else p[visit.mask] for p in (band.local, band.beyond))
+    rate = (local - FIRST_ANCHOR).astype(np.float64)
+    means, log2_scales = weights.network.predict(visit, features.band(*visit.rows), rate, y_hat)
+    log2 = log2_steps(weights, setting, local, beyond, visit.channels)
+    indexes = table_rows(log2_scales, log2, weights.y_tables.rows)
+    return Group(visit, means, log2, step_sizes(weights, log2), indexes, np.flatnonzero(indexes != 0))
 
 
 class Receiver:
@@ -201,14 +263,5 @@ class Receiver:
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
         return self._coder.code(tables, indexes, indexes)
 
-    def latents(self, group: Group) -> Tensor:
-        return code_group(self._tables, self._coder, group, torch.zeros_like(group.sent))
-
-
-def code_group(tables: Tables, coder: SymbolCoder, group: Group, symbols: Tensor) -> Tensor:
-    """Pass the sent symbols of a group, (k,), through a coder; returns all, (M, n), the others zero."""
-    indexes = group.indexes.flatten()[group.sent].cpu().numpy()
-    coded = coder.code(tables, indexes, symbols.to(torch.int32).cpu().numpy())
-    result = torch.zeros_like(group.means)
-    result.view(-1)[group.sent] = torch.from_numpy(coded).to(result)
-    return result
+    def latents(self, group: Group) -> IntArray:
+        return self._coder.code(self._tables, group.sent_indexes, group.sent_indexes)

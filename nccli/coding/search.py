@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from nccli.bounds import STEP_Y_LIMIT
 from nccli.coding.sender import Analysed, Encoder, Stream, default_step_z
@@ -15,7 +16,7 @@ from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, lambd
 from nccli.entropy.region import STEP_PER_RATE, Region
 from nccli.entropy.setting import Setting
 from nccli.errors import UsageError
-from nccli.networks.weights import ImageWeights
+from nccli.networks.entropy_model import EntropyModel
 
 REACH_BELOW = RATE_MIN - STEP_PER_RATE * STEP_Y_LIMIT // 2
 REACH_ABOVE = RATE_MAX + STEP_PER_RATE * STEP_Y_LIMIT // 4
@@ -37,7 +38,7 @@ class Target:
     psnr: float | None = None
 
 
-def setting_at(weights: ImageWeights, point: int, region: Region | None = None) -> Setting:
+def setting_at(weights: EntropyModel, point: int, region: Region | None = None) -> Setting:
     """The setting at a point of the extended rate axis.
 
     Beyond the ends, step_y overshoots by less than one unit and the rate makes up for it.
@@ -48,7 +49,7 @@ def setting_at(weights: ImageWeights, point: int, region: Region | None = None) 
     return Setting(rate, round(step_y), default_step_z(weights, rate), region)
 
 
-def first_setting(weights: ImageWeights, target: Target, region: Region | None = None) -> Setting:
+def first_setting(weights: EntropyModel, target: Target, region: Region | None = None) -> Setting:
     """Where the search for a target begins; for a lambda, also where it ends.
 
     Raises:
@@ -64,11 +65,11 @@ def first_setting(weights: ImageWeights, target: Target, region: Region | None =
 
 
 def code_to_target(
-    weights: ImageWeights,
+    weights: EntropyModel,
     analysed: Analysed,
     target: Target,
     pack: Callable[[Stream], bytes],
-    render: Callable[[Tensor, Setting], float],
+    render: Callable[[NDArray[np.int32], Setting], float],
     region: Region | None = None,
 ) -> Stream:
     """The picture coded so that it meets `target`.

@@ -9,15 +9,14 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from nccli.coding.payload import CHECKS_BYTES, pack_payload
 from nccli.coding.schedule import (
     Features,
     Group,
     Walk,
-    code_group,
     code_hyper,
     code_latents,
     symbols_checksum,
@@ -26,7 +25,8 @@ from nccli.entropy.coder import IntArray, SymbolCoder, SymbolEncoder, Tables, sy
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors, step_z_index
-from nccli.networks.weights import ImageWeights
+from nccli.networks.entropy_model import EntropyModel
+from nccli.networks.interface import Context
 
 SYMBOL_LIMIT = 2.0**30
 
@@ -34,19 +34,19 @@ FLUSH_BYTES = 2.5
 """What the range coder adds to the information content, on average."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Latents:
     """What the analysis makes of a picture.
 
     Attributes:
         grid: latent sizes.
-        y: (M, h, w) float32.
-        z: (channels, hz, wz) float32.
+        y: (channels, h, w).
+        z: (channels of z, hz, wz).
     """
 
     grid: Grid
-    y: Tensor
-    z: Tensor
+    y: NDArray[np.float32]
+    z: NDArray[np.float32]
 
 
 Analysed = Callable[[Setting], Latents]
@@ -65,7 +65,7 @@ class Stream:
 
     setting: Setting
     payload: bytes
-    y_hat: Tensor
+    y_hat: NDArray[np.int32]
 
 
 class CostCounter:
@@ -82,29 +82,34 @@ class CostCounter:
 class Sender:
     """Quantises latents group by group and passes the symbols to a coder."""
 
-    def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> None:
+    def __init__(self, weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolCoder) -> None:
         self._weights, self.source, self._coder = weights, latents, coder
         self._step_z = 2.0 ** STEP_Z_CHOICES[setting.step_z]
 
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
-        symbols = torch.round(self.source.z.double() / self._step_z).reshape(-1)
-        limited = symbols.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).to(torch.int32).cpu().numpy()
-        return self._coder.code(tables, indexes, limited)
+        z = self.source.z.reshape(-1).astype(np.float64) / self._step_z
+        return self._coder.code(tables, indexes, _rounded(z))
 
-    def latents(self, group: Group) -> Tensor:
-        top, bottom = group.rows
-        y = self.source.y[:, top:bottom][:, group.mask].flatten()[group.sent].double()
-        steps = group.steps.expand_as(group.means).flatten()[group.sent]
-        scaled = (y * 2**LATENT_BITS - group.means.flatten()[group.sent]) / steps
-        symbols = torch.round(scaled).clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-        return code_group(self._weights.y_tables, self._coder, group, symbols)
+    def latents(self, group: Group) -> IntArray:
+        chosen = np.take(group.flat(self.source.y), group.visit.places, axis=1)
+        scaled = chosen.reshape(-1)[group.sent].astype(np.float64)
+        scaled *= 2**LATENT_BITS
+        scaled -= group.sent_means
+        scaled /= group.sent_steps
+        return self._coder.code(self._weights.y_tables, group.sent_indexes, _rounded(scaled))
+
+
+def _rounded(scaled: NDArray[np.float64]) -> NDArray[np.int32]:
+    """The nearest symbols, ties to the even one."""
+    return np.clip(np.rint(scaled), -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int32)
 
 
 class Encoder:
     """Codes a picture at any setting; what h_s makes of z is kept while latents stay the same."""
 
-    def __init__(self, weights: ImageWeights, analysed: Analysed) -> None:
-        self.weights, self.analysed = weights, analysed
+    def __init__(self, weights: EntropyModel, analysed: Analysed, context: Context | None = None) -> None:
+        """context: of the picture's condition."""
+        self.weights, self.analysed, self._context = weights, analysed, context
         self._features: dict[int, Features] = {}
         self._source: Callable[[], Latents | None] = lambda: None
 
@@ -126,29 +131,29 @@ class Encoder:
             # Whoever analyses decides how long latents live: large ones must not be there twice.
             self._source, self._features = weakref.ref(sender.source), {}
         if step_z not in self._features:
-            self._features[step_z] = Features(self.weights, grid, z_symbols, step_z)
+            self._features[step_z] = Features(self.weights, grid, z_symbols, step_z, self._context)
         result = code_latents(self.weights, grid, self._features[step_z], setting, sender)
         return result, symbols_checksum(z_symbols)
 
 
-def send(weights: ImageWeights, latents: Latents, setting: Setting) -> Stream:
+def send(weights: EntropyModel, latents: Latents, setting: Setting, context: Context | None = None) -> Stream:
     """`Encoder.send` of given latents."""
-    return Encoder(weights, lambda _: latents).send(setting)
+    return Encoder(weights, lambda _: latents, context).send(setting)
 
 
-def price(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[float, Tensor]:
+def price(weights: EntropyModel, latents: Latents, setting: Setting) -> tuple[float, NDArray[np.int32]]:
     """Bytes that `send` would use, within a few, without coding; and y_hat."""
     counter = CostCounter()
     result, _ = walk(weights, latents, setting, counter)
     return CHECKS_BYTES + counter.bits / 8 + FLUSH_BYTES, result.y_hat
 
 
-def walk(weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
+def walk(weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
     """`Encoder.walk` of given latents with a coder."""
     return Encoder(weights, lambda _: latents).walk(setting, Sender(weights, latents, setting, coder))
 
 
-def default_step_z(weights: ImageWeights, rate: int) -> int:
+def default_step_z(weights: EntropyModel, rate: int) -> int:
     """The z step that the model was trained with at this rate."""
     log2 = int(interpolate_anchors(weights.step_z[:, None], rate)[0])
     return step_z_index(log2 / STEP_UNIT)

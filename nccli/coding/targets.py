@@ -11,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nccli.coding.schedule import Group
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender, Stream
@@ -23,7 +21,7 @@ from nccli.entropy.rate import RATE_MIN, RATE_UNIT
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import ROWS_PER_OCTAVE, STEP_UNIT, interpolate_anchors
 from nccli.errors import UsageError
-from nccli.networks.weights import ImageWeights
+from nccli.networks.entropy_model import EntropyModel
 
 ACCEPT, AIM = 0.991, 0.9955
 """Fractions of a size target: what ends the search, and what each trial aims at."""
@@ -73,18 +71,18 @@ class Surveyor(Sender):
     """A sender that notes how many symbols of each channel had which table row, and the cost of z."""
 
     def __init__(
-        self, weights: ImageWeights, latents: Latents, setting: Setting, coder: SymbolEncoder
+        self, weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolEncoder
     ) -> None:
         super().__init__(weights, latents, setting, coder)
         self._rows = weights.y_tables.rows
-        self._first = torch.arange(weights.config.M, device=weights.device)[:, None] * self._rows
-        self._counts = torch.zeros(self._first.numel() * self._rows, dtype=torch.int64, device=weights.device)
+        self._first = np.arange(weights.network.channels)[:, None] * self._rows
+        self._counts = np.zeros(self._first.size * self._rows, np.int64)
         self.hyper_bits = 0.0
 
     @property
     def counts(self) -> IntArray:
-        """Symbols by channel and table row, (M, rows)."""
-        return self._counts.cpu().numpy().reshape(-1, self._rows)
+        """Symbols by channel and table row, (channels, rows)."""
+        return self._counts.reshape(-1, self._rows)
 
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
         symbols = super().hyper(tables, indexes)
@@ -93,9 +91,9 @@ class Surveyor(Sender):
         self.hyper_bits = counter.bits
         return symbols
 
-    def latents(self, group: Group) -> Tensor:
-        rows = (self._first + group.indexes).flatten()
-        self._counts += torch.bincount(rows, minlength=len(self._counts))
+    def latents(self, group: Group) -> IntArray:
+        rows = (self._first[slice(*group.visit.channels)] + group.indexes).reshape(-1)
+        self._counts += np.bincount(rows, minlength=len(self._counts))
         return super().latents(group)
 
 
@@ -106,7 +104,7 @@ class Forecast:
     scales become more exact too, which is left out.
     """
 
-    def __init__(self, weights: ImageWeights, setting: Setting, surveyor: Surveyor) -> None:
+    def __init__(self, weights: EntropyModel, setting: Setting, surveyor: Surveyor) -> None:
         self._weights, self._setting, self._hyper_bits = weights, setting, surveyor.hyper_bits
         counts = surveyor.counts
         self._channels, self._rows = np.nonzero(counts)
@@ -124,7 +122,7 @@ class Forecast:
         return self._hyper_bits + float(each @ self._counts)
 
 
-def _log2_steps(weights: ImageWeights, setting: Setting) -> NDArray[np.int64]:
+def _log2_steps(weights: EntropyModel, setting: Setting) -> NDArray[np.int64]:
     """Of every channel, regions aside, in 1/64 octave."""
     return interpolate_anchors(weights.gain, setting.rate) + setting.step_y
 
@@ -207,14 +205,13 @@ def _stretch(last: Trial | None, now: Trial) -> float:
 def _first_point(encoder: Encoder, axis: Axis, size: int) -> int:
     """Where the file should have about `size` bytes, regions aside, by a quarter of the latents."""
     whole = encoder.analysed(axis.at(START_POINT)).y
-    y = whole[:, ::2, ::2].flatten(1)
-    squared = (y - y.mean(1, keepdim=True)).square() * ESTIMATE_GAIN
-    wanted = max(size, 1) * 8 / (whole[0].numel() * LATENT_STRIDE**2)
+    y = whole[:, ::2, ::2].reshape(len(whole), -1).astype(np.float64)
+    squared = np.square(y - y.mean(1, keepdims=True)) * ESTIMATE_GAIN
+    wanted = max(size, 1) * 8 / (whole[0].size * LATENT_STRIDE**2)
     point = START_POINT
     for _ in range(START_ROUNDS):
         log2 = _log2_steps(encoder.weights, axis.at(point)) / STEP_UNIT
-        finer = torch.from_numpy(np.exp2(-2 * log2)).to(squared)[:, None]
-        bits = float(torch.log1p(squared * finer).sum()) / (2 * math.log(2))
+        bits = float(np.log1p(squared * np.exp2(-2 * log2)[:, None]).sum()) / (2 * math.log(2))
         found = max(bits / (y.shape[1] * LATENT_STRIDE**2), TINY) ** ESTIMATE_POWER
         ahead = point + START_SLOPE * math.log2(wanted / found)
         point = round(min(max(ahead, axis.low), axis.high))

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from nccli.coding.condition import ALONE, Condition
 from nccli.coding.sender import Latents
 from nccli.entropy.grid import HYPER_STRIDE, LATENT_STRIDE, Grid
 from nccli.entropy.rate import RATE_UNIT
@@ -96,37 +98,67 @@ def _counted(items: list[Tile], progress: Progress) -> Iterator[Tile]:
 
 def _window(pixels: Pixels, tile: Tile, device: torch.device) -> Tensor:
     """The pixels of a tile and its surroundings: (1, 3, h, w) in [0, 1], sides multiples of 16."""
+    part = pixels[_outer_pixels(tile)]
+    scale = 255 if part.dtype == np.uint8 else 65535
+    plain = part if part.dtype == np.uint8 else part.astype(np.int32)
+    x = torch.tensor(plain, device=device).permute(2, 0, 1)[None].float() / scale
+    x = _filled(x)
+    return x.expand(1, 3, *x.shape[2:])
+
+
+def _given(condition: Condition, tile: Tile, device: torch.device) -> Tensor | None:
+    """What a condition shows of a tile and its surroundings: (1, c, h, w), sides multiples of 16."""
+    if condition.pixels is None:
+        return None
+    rows, columns = _outer_pixels(tile)
+    return _filled(torch.tensor(condition.pixels[:, rows, columns], device=device)[None])
+
+
+def _outer_pixels(tile: Tile) -> tuple[slice, slice]:
+    """Rows and columns of pixels of a tile and its surroundings."""
     rows, columns = (
         slice(span.outer_start * LATENT_STRIDE, span.outer_end * LATENT_STRIDE)
         for span in (tile.rows, tile.columns)
     )
-    part = pixels[rows, columns]
-    scale = 255 if part.dtype == np.uint8 else 65535
-    plain = part if part.dtype == np.uint8 else part.astype(np.int32)
-    x = torch.tensor(plain, device=device).permute(2, 0, 1)[None].float() / scale
+    return rows, columns
+
+
+def _filled(x: Tensor) -> Tensor:
+    """(1, c, h, w) with its last row and column repeated up to multiples of 16."""
     height, width = x.shape[2:]
-    x = F.pad(x, (0, -width % LATENT_STRIDE, 0, -height % LATENT_STRIDE), mode="replicate")
-    return x.expand(1, 3, *x.shape[2:])
+    return F.pad(x, (0, -width % LATENT_STRIDE, 0, -height % LATENT_STRIDE), mode="replicate")
 
 
 @torch.no_grad()
-def analyse(weights: ImageWeights, pixels: Pixels, field: RateField, progress: Progress = quiet) -> Latents:
+def analyse(
+    weights: ImageWeights,
+    pixels: Pixels,
+    field: RateField,
+    progress: Progress = quiet,
+    condition: Condition = ALONE,
+) -> Latents:
     """Run g_a and h_a. pixels: (h, w, 1 or 3)."""
     grid = Grid.of(*pixels.shape[:2])
     parts = tiles(grid, analysis_halo(weights.config))
-    spread = weights.spread[:, None, None]
+    spread, device = weights.spread[:, None, None], weights.device
     if len(parts) == 1:
-        x = _window(pixels, parts[0], weights.device)
-        y = weights.g_a(x, _anchors(field, weights.device)) / spread
-        return Latents(grid, y[0], weights.h_a(y)[0])
-    y = torch.empty(weights.config.M, grid.height, grid.width, device=weights.device)
+        x, given = _window(pixels, parts[0], device), _given(condition, parts[0], device)
+        y = weights.g_a(x, _anchors(field, device), given) / spread
+        return Latents(grid, _array(y[0]), _array(weights.h_a(y)[0]))
+    y = torch.empty(weights.config.M, grid.height, grid.width, device=device)
     for tile in _counted(parts, progress):
         rows, columns = tile.rows, tile.columns
-        x = _window(pixels, tile, weights.device)
-        y_tile = weights.g_a(x, _anchors(field.part(rows.outer, columns.outer), weights.device))
+        x, given = _window(pixels, tile, device), _given(condition, tile, device)
+        y_tile = weights.g_a(x, _anchors(field.part(rows.outer, columns.outer), device), given)
         part = y_tile[0, :, rows.inner, columns.inner]
         torch.div(part, spread, out=y[:, rows.start : rows.end, columns.start : columns.end])
-    return Latents(grid, y, _hyper(weights, y, grid))
+    return Latents(grid, _array(y), _array(_hyper(weights, y, grid)))
+
+
+def _array(x: Tensor) -> NDArray[np.float32]:
+    """On the CPU, in memory's own order."""
+    array: NDArray[np.float32] = x.contiguous().cpu().numpy()
+    return array
 
 
 def _hyper(weights: ImageWeights, y: Tensor, grid: Grid) -> Tensor:
@@ -155,7 +187,12 @@ class Shape:
 
 @torch.no_grad()
 def reconstruct(
-    weights: ImageWeights, y_hat: Tensor, field: RateField, shape: Shape, progress: Progress = quiet
+    weights: ImageWeights,
+    y_hat: NDArray[np.int32],
+    field: RateField,
+    shape: Shape,
+    progress: Progress = quiet,
+    condition: Condition = ALONE,
 ) -> Pixels:
     """Run g_s on fixed-point latents (M, h, w) and round to integer samples (h, w, 1 or 3)."""
     scale = weights.spread[:, None, None] / 2**LATENT_BITS
@@ -165,9 +202,9 @@ def reconstruct(
     grid = Grid.of(shape.height, shape.width)
     for tile in _counted(tiles(grid, synthesis_halo(weights.config)), progress):
         rows, columns = tile.rows, tile.columns
-        part = y_hat[:, rows.outer, columns.outer]
+        part = torch.from_numpy(y_hat[:, rows.outer, columns.outer]).to(weights.device).float()
         anchors = _anchors(field.part(rows.outer, columns.outer), weights.device)
-        x_hat = weights.g_s(part.float()[None] * scale, anchors)[0]
+        x_hat = weights.g_s(part[None] * scale, anchors, _given(condition, tile, weights.device))[0]
         top, left = (s.inner.start * LATENT_STRIDE for s in (rows, columns))
         place = out[rows.start * LATENT_STRIDE : rows.end * LATENT_STRIDE]
         place = place[:, columns.start * LATENT_STRIDE : columns.end * LATENT_STRIDE]

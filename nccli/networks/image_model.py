@@ -6,7 +6,6 @@ One class, two sizes. Latents `y` are transform coefficients divided by the fixe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,11 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nccli.entropy.grid import HYPER_STRIDE, LATENT_STRIDE
-from nccli.entropy.prior import FactorizedPrior, ScaleMixture
 from nccli.entropy.rate import NUM_ANCHORS
-from nccli.networks.integer import ACTIVATION_LIMIT
-from nccli.networks.interface import ParameterNetwork, Visit
-from nccli.networks.layers import Activation, Block, Overlap, SignalConv, pointwise
+from nccli.networks.image_parameters import NEIGHBOURS, EntropySizes, checkerboard, parts
+from nccli.networks.layers import (
+    Activation,
+    Block,
+    Overlap,
+    SignalConv,
+    convolution,
+    pointwise,
+    sequential,
+)
+from nccli.networks.prior import FactorizedPrior, ScaleMixture
 
 PIXEL_SCALE = 5.0
 """Transforms see (x - 0.5) * PIXEL_SCALE: the natural step at lambda = 0.01 is then one."""
@@ -57,6 +63,11 @@ class ImageConfig:
     context_width: int = 96
 
     @property
+    def follows_rate(self) -> bool:
+        """g_a has gates."""
+        return True
+
+    @property
     def analysis_halo(self) -> int:
         """Latents around a tile that g_a sees: half a patch, and one per 3x3 filter at 1/8."""
         return -(-(2 * self.blocks_a + 1) * PATCH // (2 * LATENT_STRIDE))
@@ -88,8 +99,8 @@ class Analysis(nn.Module):
         self.blocks = nn.ModuleList(Block(config.N) for _ in range(config.blocks_a))
         self.down = SignalConv(4 * config.N, config.M)
 
-    def forward(self, x: Tensor, anchors: Tensor) -> Tensor:
-        """x: (b, 3, h, w) -> (b, M, h/16, w/16)."""
+    def forward(self, x: Tensor, anchors: Tensor, given: Tensor | None = None) -> Tensor:
+        """x: (b, 3, h, w) -> (b, M, h/16, w/16). `given`, of x's size, does not matter."""
         h = self.patch(F.pixel_unshuffle(self.overlap((x - 0.5) * PIXEL_SCALE), PATCH))
         anchors = at_eighth(anchors)
         for block in self.blocks:
@@ -115,7 +126,8 @@ class Synthesis(nn.Module):
         self.patch = SignalConv(config.N, 3 * PATCH * PATCH)
         self.overlap = Overlap(PATCH)
 
-    def forward(self, y_hat: Tensor, anchors: Tensor) -> Tensor:
+    def forward(self, y_hat: Tensor, anchors: Tensor, given: Tensor | None = None) -> Tensor:
+        """`given`, of the pixels' size, does not matter."""
         h = self.deep_in(y_hat)
         for block in self.deep_blocks:
             h = block(h, anchors)
@@ -160,38 +172,23 @@ class HyperAnalysis(nn.Module):
         return cast(Tensor, self.layers(y))
 
 
-class EntropyNetwork(ParameterNetwork):
-    """h_s and the parameter heads of the two coding passes.
+class EntropyNetwork(nn.Module):
+    """h_s and the parameter heads of the two coding passes, in floats, for training.
 
-    Runs as written in float for training. `integer.to_integer` turns a copy into the exact
-    network that decides every probability: only convolutions, `Activation`, pixel shuffles,
-    shifts by whole positions and concatenation may appear here.
+    `image_parameters.ImageParameters` is the exact network that decides every probability.
 
     Heads work on each position alone, so that they may be given just the positions of their pass.
     They return (b, 2M, h, w): means of y, then log2 scales in octaves.
     """
 
-    features_halo = 2
-
-    def __init__(self, config: ImageConfig) -> None:
+    def __init__(self, sizes: EntropySizes) -> None:
         super().__init__()
-        width, context = config.hyper_width, config.context_width
-        self.hyper = nn.Sequential(
-            nn.Conv2d(config.hyper_channels, width, 3, padding=1),
-            Activation(),
-            pointwise(width, 4 * width),
-            nn.PixelShuffle(2),
-            Activation(),
-            nn.Conv2d(width, width, 3, padding=1),
-            Activation(),
-            pointwise(width, 4 * width),
-            nn.PixelShuffle(2),
-            Activation(),
-        )
-        self.first_head = pointwise(width + 1, 2 * config.M)
-        self.reduce = nn.Sequential(pointwise(config.M, context), Activation())
-        self.merge = nn.Sequential(pointwise(width + 1 + 4 * context, width), Activation())
-        self.second_head = pointwise(width, 2 * config.M)
+        layers = parts(sizes)
+        self.hyper = sequential(layers.hyper)
+        self.first_head = convolution(layers.first_head)
+        self.reduce = sequential(layers.reduce)
+        self.merge = sequential(layers.merge)
+        self.second_head = convolution(layers.second_head)
         for head in (self.first_head, self.second_head):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(cast(Tensor, head.bias))
@@ -213,45 +210,19 @@ class EntropyNetwork(ParameterNetwork):
         merged = self.merge(torch.cat((features, rate, around), dim=1))
         return cast(Tensor, self.second_head(merged))
 
-    def visits(
-        self, bands: list[tuple[int, int]], width: int, device: torch.device | None = None
-    ) -> Iterator[Visit]:
-        """The coding order of y: all bands of the first pass, then all bands of the second."""
-        for number in range(2):
-            for top, bottom in bands:
-                even = first_pass_mask(bottom - top, width, device)
-                yield Visit((top, bottom), even if number == 0 else ~even, number)
-
-    def predict(self, visit: Visit, features: Tensor, rate: Tensor, y_hat: Tensor) -> Tensor:
-        if visit.number == 0:
-            return self.first(features, rate)
-        top, bottom = visit.rows
-        first, last = max(top - 1, 0), min(bottom + 1, y_hat.shape[1])
-        part = y_hat[None, :, first:last].double().clamp_(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        around = self.around(part)[:, :, top - first : bottom - first]
-        return self.second(features, rate, around[:, :, visit.mask][:, :, None])
-
 
 def neighbours(x: Tensor) -> Tensor:
     """The four neighbours (up, down, left, right) of every position: (b, c, h, w) -> (b, 4c, h, w)."""
     height, width = x.shape[-2:]
     padded = F.pad(x, (1, 1, 1, 1))
     return torch.cat(
-        (
-            padded[..., :height, 1:-1],
-            padded[..., 2:, 1:-1],
-            padded[..., 1:-1, :width],
-            padded[..., 1:-1, 2:],
-        ),
-        dim=1,
+        [padded[..., 1 + r : 1 + r + height, 1 + c : 1 + c + width] for r, c in NEIGHBOURS], dim=1
     )
 
 
 def first_pass_mask(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Checkerboard (h, w): True where row + column is even, the positions of the first pass."""
-    rows = torch.arange(height, device=device)[:, None]
-    columns = torch.arange(width, device=device)[None, :]
-    return (rows + columns) % 2 == 0
+    """`checkerboard` as a tensor."""
+    return torch.from_numpy(checkerboard(height, width)).to(device)
 
 
 class ImageModel(nn.Module):

@@ -1,59 +1,76 @@
-"""What coding asks of networks."""
+"""What coding asks of networks, without the libraries that train them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+
+from nccli.networks.products import Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Visit:
-    """A stop of the coding schedule: positions of one band whose parameters are known together.
+    """A stop of the coding schedule: latents of one band whose parameters are known together.
 
     Attributes:
         rows: first and past-the-end latent row of the band.
         mask: (rows, width) the positions.
-        number: of the pass.
+        channels: first and past-the-end of the channels that are coded at those positions.
+        number: of the pass, as the network counts.
     """
 
     rows: tuple[int, int]
-    mask: Tensor
+    mask: NDArray[np.bool_]
+    channels: tuple[int, int]
     number: int
 
+    @cached_property
+    def places(self) -> NDArray[np.intp]:
+        """(n,) the positions in the flattened band, ascending."""
+        return np.flatnonzero(self.mask)
 
-class ParameterNetwork(nn.Module):
+
+class ParameterNetwork(Protocol):
     """What the coding schedule asks of the network that predicts means and scales.
 
+    Latents are (channels, h, w): those of all groups that a network has, one after the other.
+
     Attributes:
+        channels: of the latents.
+        context_channels: of what the network wants to know beside z, at the latents' resolution; 0 for
+            nothing.
         features_halo: rows of z beyond a band that its features depend on.
     """
 
-    features_halo: int
+    @property
+    def channels(self) -> int: ...
+    @property
+    def context_channels(self) -> int: ...
+    @property
+    def features_halo(self) -> int: ...
 
-    def features(self, z_hat: Tensor, height: int, width: int) -> Tensor:
-        """z_hat (b, c, hz, wz) -> features (b, c', height, width) at y's resolution."""
-        raise NotImplementedError
+    def features(self, z_hat: Floats, height: int, width: int) -> Floats:
+        """z_hat (c, hz, wz) -> features (c', height, width) at the latents' resolution."""
 
-    def visits(
-        self, bands: list[tuple[int, int]], width: int, device: torch.device | None = None
-    ) -> Iterator[Visit]:
-        """The coding order of y: every position once."""
-        raise NotImplementedError
+    def visits(self, bands: list[tuple[int, int]], width: int) -> Iterator[Visit]:
+        """The coding order: every latent that is coded, once."""
 
-    def predict(self, visit: Visit, features: Tensor, rate: Tensor, y_hat: Tensor) -> Tensor:
-        """Means, then log2 scales in octaves, at the n positions of a visit: (1, 2M, 1, n) integers.
+    def predict(
+        self, visit: Visit, features: Floats, rate: Floats, y_hat: NDArray[np.int32]
+    ) -> tuple[Floats, Floats]:
+        """Means and log2 scales in octaves of a visit's latents, integers: (c, n) each, c of its channels.
 
         Args:
-            visit: where.
-            features: (1, c', 1, n) of those positions.
-            rate: (1, 1, 1, n) rate points above the first anchor.
-            y_hat: (M, h, w) int32, what has been coded so far.
+            visit: which.
+            features: (c', rows, width) of the band, then its context if there is one.
+            rate: (n,) rate points above the first anchor, or (1,) when all are the same.
+            y_hat: (channels, h, w) what has been coded so far.
         """
-        raise NotImplementedError
 
 
 class Sizes(Protocol):
@@ -71,3 +88,10 @@ class Sizes(Protocol):
     def synthesis_halo(self) -> int: ...
     @property
     def hyper_halo(self) -> int: ...
+    @property
+    def follows_rate(self) -> bool:
+        """Latents depend on the rate point that they are made for."""
+
+
+Context = NDArray[np.integer[Any]]
+"""What a network knows of a picture beside z: integers (context_channels, h, w) of the latents' grid."""

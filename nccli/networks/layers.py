@@ -1,4 +1,4 @@
-"""Network building blocks in floats; `integer` has the exact counterparts of some."""
+"""Network building blocks in floats; `integer` has the exact counterparts of those in `chain`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nccli.entropy.rate import NUM_ANCHORS
-
-LEAK = 0.125
-"""Negative slope; a power of two, so that integer layers can apply it exactly."""
+from nccli.networks.chain import LEAK, Conv, Layers, Leak
 
 
 def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
@@ -118,3 +116,21 @@ def _shifted(conv: nn.Conv2d, x: Tensor, shift: Tensor) -> Tensor:
 def _add_gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:
     """x + branch * gate, in one pass over the memory."""
     return torch.addcmul(x, branch.to(x.dtype), gate)
+
+
+def convolution(layer: Conv) -> nn.Conv2d:
+    """A described convolution."""
+    return nn.Conv2d(layer.c_in, layer.c_out, layer.size, padding=layer.size // 2)
+
+
+def sequential(layers: Layers) -> nn.Sequential:
+    """Described layers, one after the other."""
+    made: list[nn.Module] = [
+        convolution(layer)
+        if isinstance(layer, Conv)
+        else Activation(layer.slope)
+        if isinstance(layer, Leak)
+        else nn.PixelShuffle(2)
+        for layer in layers
+    ]
+    return nn.Sequential(*made)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,51 +20,32 @@ from nccli.entropy.coder import Tables
 from nccli.entropy.rate import NUM_ANCHORS
 from nccli.entropy.steps import MAX_GAIN, NUM_ROWS, STEP_UNIT, STEP_Z_CHOICES
 from nccli.errors import ModelError
+from nccli.networks.chain import Conv
+from nccli.networks.entropy_model import EntropyModel
 from nccli.networks.entry import Entry
-from nccli.networks.image_model import Analysis, EntropyNetwork, HyperAnalysis, ImageConfig, Synthesis
-from nccli.networks.integer import ACTIVATION_LIMIT, IntegerActivation, IntegerConv2d
-from nccli.networks.interface import ParameterNetwork, Sizes
-from nccli.networks.layers import Activation
+from nccli.networks.image_model import Analysis, HyperAnalysis, ImageConfig, Synthesis
+from nccli.networks.image_parameters import ImageParameters
+from nccli.networks.integer import ACTIVATION_LIMIT, WEIGHT_LIMIT, Convolution, IntegerConv
+from nccli.networks.interface import Sizes
 
 
-@dataclass(frozen=True)
-class ImageWeights:
+@dataclass(frozen=True, eq=False)
+class ImageWeights(EntropyModel):
     """A loaded image model, ready to code.
 
     Attributes:
-        entry: its line in the catalogue.
-        config: network sizes.
         g_a: pixels and rate weights -> latents, float, used by encoders only.
         g_s: latents and rate weights -> pixels, float.
         h_a: latents -> hyper-latents, float, used by encoders only.
-        network: h_s and the parameter heads, exact integers in float64.
-        y_tables: rows by scale over step.
-        z_tables: rows by step index and channel.
-        gain: (NUM_ANCHORS, M) log2 steps, 1/64 octave.
-        step_z: (NUM_ANCHORS,) log2 step of z, 1/64 octave, the encoder's default.
-        power: (64,) mantissas of 2^(i/64).
         spread: (M,) latents times this are transform coefficients.
-        device: where the networks live.
+        device: where g_a, g_s and h_a live.
     """
 
-    entry: Entry
-    config: Sizes
     g_a: nn.Module
     g_s: nn.Module
     h_a: nn.Module
-    network: ParameterNetwork
-    y_tables: Tables
-    z_tables: Tables
-    gain: NDArray[np.int64]
-    step_z: NDArray[np.int64]
-    power: NDArray[np.int64]
     spread: Tensor
     device: torch.device
-
-    @property
-    def follows_rate(self) -> bool:
-        """Latents depend on the rate point that they are made for."""
-        return isinstance(self.g_a, Analysis)
 
 
 T = TypeVar("T", bound=nn.Module)
@@ -111,19 +92,50 @@ def load_float(module: T, tensors: dict[str, Tensor], prefix: str) -> T:
     return module.eval().requires_grad_(False)
 
 
-def load_integer(
-    network: nn.Module, tensors: dict[str, Tensor], prefix: str, limit: int = ACTIVATION_LIMIT
-) -> None:
-    """Replace every convolution by the stored integer one; its bound is proved on the way."""
-    for path, module in list(network.named_modules()):
-        parent_path, _, name = path.rpartition(".")
-        parent = network.get_submodule(parent_path)
-        if isinstance(module, Activation):
-            setattr(parent, name, IntegerActivation(module.slope))
-        elif isinstance(module, nn.Conv2d):
-            weight, bias, shift = (tensors[f"{prefix}{path}.{k}"] for k in ("weight", "bias", "shift"))
-            setattr(parent, name, IntegerConv2d(weight, bias, shift, limit))
-    network.eval()
+def to_integer(
+    network: nn.Module, limit: int = ACTIVATION_LIMIT, weight_limit: int = WEIGHT_LIMIT
+) -> dict[str, IntegerConv]:
+    """The integer counterparts of all convolutions of a float network, by name."""
+    return {
+        path: IntegerConv.from_float(
+            module.weight.detach().double().cpu().numpy(),
+            cast(Tensor, module.bias).detach().double().cpu().numpy(),
+            limit,
+            weight_limit,
+        )
+        for path, module in network.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+
+
+def layer_tensors(layers: dict[str, IntegerConv], prefix: str) -> dict[str, Tensor]:
+    """The tensors that `stored_layers` reads back."""
+    return {
+        f"{prefix}{path}.{part}": torch.from_numpy(getattr(layer, part))
+        for path, layer in layers.items()
+        for part in ("weight", "bias", "shift")
+    }
+
+
+def stored_layers(tensors: dict[str, Tensor], prefix: str, limit: int = ACTIVATION_LIMIT) -> Convolution:
+    """Gives the integer layer of a name as it is stored; its bound is proved on the way.
+
+    It raises KeyError for one that is not there, and ValueError for one that does not fit.
+    """
+
+    def find(path: str, layer: Conv) -> IntegerConv:
+        weight, bias, shift = (tensors[f"{prefix}{path}.{k}"].numpy() for k in ("weight", "bias", "shift"))
+        return fitting(IntegerConv(weight, bias, shift, limit), path, layer)
+
+    return find
+
+
+def fitting(found: IntegerConv, path: str, layer: Conv) -> IntegerConv:
+    """The layer, if it has the sizes that are described; ValueError otherwise."""
+    expected = (layer.c_out, layer.c_in, layer.size, layer.size)
+    if found.weight.shape != expected or not len(found.bias) == len(found.shift) == layer.c_out:
+        raise ValueError(f"layer {path} is {found.weight.shape}, not {expected}")
+    return found
 
 
 def _build(make: Callable[[ImageConfig], T], config: ImageConfig) -> T:
@@ -170,8 +182,7 @@ def assemble_weights(
     g_a = load_float(_build(Analysis, config), tensors, "g_a.")
     g_s = load_float(_build(Synthesis, config), tensors, "g_s.")
     h_a = load_float(_build(HyperAnalysis, config), tensors, "h_a.")
-    network = _build(EntropyNetwork, config)
-    load_integer(network, tensors, "entropy.")
+    network = ImageParameters(config, stored_layers(tensors, "entropy."))
     gain, step_z, power = (tensors[name].numpy().astype(np.int64) for name in INTEGER_PARTS)
     y_tables, z_tables = read_tables(tensors, "y_tables"), read_tables(tensors, "z_tables")
     check_steps(config, gain, power, y_tables, z_tables)
@@ -181,7 +192,7 @@ def assemble_weights(
         g_a=g_a.to(device),
         g_s=g_s.to(device),
         h_a=h_a.to(device),
-        network=network.to(device),
+        network=network,
         y_tables=y_tables,
         z_tables=z_tables,
         gain=gain,

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Let torch use this many CPU threads; None for all cores."""
+    """Let torch and numpy's BLAS use this many CPU threads; None for all cores."""
     if threads is not None:
         import torch
 
+        from nccli.networks import products
+
         torch.set_num_threads(threads)
+        products.limit_threads(threads)
 
 
 def read_picture(source: str, operation: str, common: Common) -> Picture:

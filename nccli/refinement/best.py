@@ -6,7 +6,7 @@ position by position, which comes as near to the target as a single position's b
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 
 from nccli.coding.sender import Latents
 from nccli.refinement.aims import Control, Fixed, Measured, Quality
@@ -66,7 +66,7 @@ class Best:
         if self.kept is None or self.beyond is None or self._control.tight(self.kept.measured):
             return
         kept, beyond = self.kept, self.beyond
-        low, high = 0, kept.latents.y[0].numel()
+        low, high = 0, kept.latents.y[0].size
         while high - low > 1:
             middle = (low + high) // 2
             mixed = self._judge.candidate(_mixed(kept.latents, beyond.latents, middle), kept.setting, True)
@@ -79,5 +79,5 @@ class Best:
 
 def _mixed(kept: Latents, beyond: Latents, count: int) -> Latents:
     """The first `count` positions, in scan order, of one and the rest of the other."""
-    first = torch.arange(kept.y[0].numel(), device=kept.y.device).view(kept.y.shape[1:]) < count
-    return Latents(kept.grid, torch.where(first, beyond.y, kept.y), kept.z)
+    first = np.arange(kept.y[0].size).reshape(kept.y.shape[1:]) < count
+    return Latents(kept.grid, np.where(first, beyond.y, kept.y), kept.z)

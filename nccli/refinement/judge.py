@@ -69,7 +69,8 @@ class Judge:
         weights = task.engine.weights
         size, y_hat = price(weights, latents, setting)
         scale = weights.spread[:, None, None] / 2**LATENT_BITS
-        shown = task.distortion.rounded(weights.g_s(y_hat.float()[None] * scale, self._anchors))
+        y = torch.from_numpy(y_hat).to(weights.device).float()
+        shown = task.distortion.rounded(weights.g_s(y[None] * scale, self._anchors))
         squared = float(task.distortion.squared(shown))
         plain = float(task.distortion.squared(shown, weighted=False))
         psnr = 10 * math.log10(PEAK_SQUARED / max(plain, 1e-9))

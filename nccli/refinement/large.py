@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 
 from nccli.codec.refining import RefineOptions
 from nccli.coding.sender import Latents, price
@@ -68,13 +68,13 @@ class Windows:
         first = self._pilot()
         setting = replace(start.setting, step_y=first.best.setting.step_y, step_z=first.best.setting.step_z)
         around = self._rounded(setting)
-        latents = Latents(start.latents.grid, start.latents.y.clone(), start.latents.z.clone())
+        latents = Latents(start.latents.grid, start.latents.y.copy(), start.latents.z.copy())
         interrupted = first.interrupted
         for window in [] if interrupted else self._parts:
             task = window_task(start.engine, start.source, setting, around, window)
             inside = window_task(start.engine, start.source, setting, start.latents, window).latents
-            free = task.free if task.free is not None else torch.ones(())
-            mixed = replace(task.latents, y=torch.where(free > 0, inside.y, task.latents.y))
+            free = np.True_ if task.free is None else (task.free > 0).cpu().numpy()
+            mixed = replace(task.latents, y=np.where(free, inside.y, task.latents.y))
             result = self._optimise(replace(task, latents=mixed), Fixed(first.lmbda), 1.0)
             for target in (latents, around):
                 write_back(window, result.best.latents, target)
@@ -122,11 +122,10 @@ class Windows:
         self._rows.extend(result.rows)
         return result
 
-    @torch.no_grad()
     def _rounded(self, setting: Setting) -> Latents:
         """What a window sees around it: the latents as a decoder would have them now."""
         start = self._start
         step = 2.0 ** STEP_Z_CHOICES[setting.step_z]
         _, y_hat = price(start.engine.weights, start.latents, setting)
-        z = (start.latents.z / step).round() * step
-        return Latents(start.latents.grid, y_hat.float() / 2**LATENT_BITS, z)
+        z = np.rint(start.latents.z / np.float32(step)) * np.float32(step)
+        return Latents(start.latents.grid, y_hat.astype(np.float32) / np.float32(2**LATENT_BITS), z)

@@ -118,7 +118,7 @@ class Optimiser:
         self._features: Tensor | None = None
         self._z_bits = 0.0
         self._relaxation = Relaxation(options.method, options.classes, *options.shape())
-        self._generator = torch.Generator(task.latents.y.device).manual_seed(options.seed)
+        self._generator = torch.Generator(task.engine.weights.device).manual_seed(options.seed)
         self._clock = Clock(options)
         self._judge = Judge(task, self._problem.anchors)
         self.start = self._judge.candidate(task.latents, task.setting, False)

@@ -93,7 +93,7 @@ def improve(
         chosen, setting = found[0]
         if len(found) > 1:
             chosen, setting = min(found, key=lambda f: verdict.objective(verdict.measure(send(weights, *f))))
-        free = Latents(chosen.grid, chosen.y.clone(), chosen.z.clone())
+        free = Latents(chosen.grid, chosen.y.copy(), chosen.z.copy())
         start = Start(Engine.of(weights), source, free, setting)
         before = verdict.measure(stream)
         overhead = len(pack(stream)) - len(stream.payload)
@@ -130,7 +130,7 @@ def _refine(start: Start, plan: Plan, control: Control, overhead: float) -> Refi
     grid = start.latents.grid
     if len(windows(grid)) > 1:
         return Windows(start, plan.options, control, plan.observer).run()
-    distortion = start.source.distortion(slice(None), slice(None), start.latents.y.device)
+    distortion = start.source.distortion(slice(None), slice(None), start.engine.weights.device)
     pixels = start.source.pixels.shape[0] * start.source.pixels.shape[1]
     task = Task(start.engine, start.latents, start.setting, distortion, pixels, overhead)
     task = replace(task, setting=searched(task, plan.options, control.lmbda))

@@ -21,14 +21,10 @@ from nccli.entropy.grid import Grid
 from nccli.entropy.rate import FIRST_ANCHOR, RATE_UNIT
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE, STEP_UNIT, STEP_Z_CHOICES
-from nccli.errors import UsageError
 from nccli.networks.anchors import anchor_weights
-from nccli.networks.image_model import EntropyNetwork, first_pass_mask, neighbours
-from nccli.networks.interface import ParameterNetwork
 from nccli.networks.weights import ImageWeights
 from nccli.refinement.cost import CostTable
-from nccli.refinement.differentiable import float_network
-from nccli.zoo.network import ZooNetwork
+from nccli.refinement.differentiable import Passes, View, float_view
 
 CODED = 0.5
 """Table row, before rounding, from which a symbol is coded at all."""
@@ -39,10 +35,10 @@ Rounding = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Engine:
-    """What all pictures of one model share: the float network and the cost tables."""
+    """What all pictures of one model share: the float view of its network and the cost tables."""
 
     weights: ImageWeights
-    network: ParameterNetwork
+    view: View
     y_costs: CostTable
     z_costs: tuple[CostTable, ...]
 
@@ -53,7 +49,7 @@ class Engine:
         rows = [range(i * channels, (i + 1) * channels) for i in range(len(STEP_Z_CHOICES))]
         return cls(
             weights,
-            float_network(weights.network),
+            float_view(weights, device),
             CostTable(weights.y_tables, range(weights.y_tables.rows), True, device),
             tuple(CostTable(weights.z_tables, part, False, device) for part in rows),
         )
@@ -94,11 +90,8 @@ class Problem:
         weights = engine.weights
         self.engine, self.grid, self.setting = engine, grid, setting
         device = weights.device
-        first = first_pass_mask(grid.height, grid.width, device).flatten()
-        if isinstance(engine.network, ZooNetwork):
-            first = torch.ones_like(first)
+        first = torch.from_numpy(engine.view.first_pass(grid.height, grid.width)).to(device).flatten()
         self.places = (first.nonzero()[:, 0], (~first).nonzero()[:, 0])
-        self._order = torch.argsort(torch.cat(self.places))
         local, beyond = (_plane(p, grid) for p in _planes(setting, grid))
         still = Setting(setting.rate, 0, setting.step_z)
         chosen = [places.cpu().numpy() for places in self.places]
@@ -107,7 +100,8 @@ class Problem:
         self.log2_steps = tuple(torch.from_numpy(o).to(device, torch.float32) for o in octaves)
         self.steps = tuple(torch.exp2(log2) for log2 in self.log2_steps)
         above = torch.from_numpy((local - FIRST_ANCHOR) / RATE_UNIT).to(device, torch.float32)
-        self.rates = tuple(above[p][None, None, None] for p in self.places)
+        rates = above[self.places[0]][None, None, None], above[self.places[1]][None, None, None]
+        self._passes = Passes(self.places, rates, (grid.height, grid.width))
         field = setting.field(grid)
         log2_lambda = torch.from_numpy(field.local).to(device, torch.float32) / RATE_UNIT - 12
         self.anchors = anchor_weights(log2_lambda[None])
@@ -118,63 +112,36 @@ class Problem:
 
     def variables(self, latents: Latents) -> Variables:
         """Starting point of the optimisation."""
-        flat = latents.y.float().flatten(1)
+        device = self.engine.weights.device
+        flat = torch.tensor(latents.y, device=device).flatten(1)
         first, second = (flat[:, p] / s for p, s in zip(self.places, self.steps, strict=True))
-        step_y = torch.tensor(self.setting.step_y / STEP_UNIT, device=flat.device)
-        return Variables((first, second), latents.z.float() / self.step_z, step_y)
+        step_y = torch.tensor(self.setting.step_y / STEP_UNIT, device=device)
+        return Variables((first, second), torch.tensor(latents.z, device=device) / self.step_z, step_y)
 
     def latents(self, variables: Variables) -> Latents:
         """The variables as the encoder takes them."""
-        parts = [(y * s).detach() for y, s in zip(variables.y, self.steps, strict=True)]
-        grid = self.grid
-        return Latents(grid, self._joined(*parts)[0], variables.z.detach() * self.step_z)
+        y, z = self._passes.joined(*self._unrounded(variables))[0], variables.z * self.step_z
+        return Latents(self.grid, y.detach().cpu().numpy(), z.detach().cpu().numpy())
 
-    def _joined(self, first: Tensor, second: Tensor) -> Tensor:
-        """Both passes (M, n) -> (1, M, h, w)."""
-        grid = self.grid
-        return torch.cat((first, second), 1)[:, self._order].view(1, -1, grid.height, grid.width)
+    def _unrounded(self, variables: Variables) -> tuple[Tensor, Tensor]:
+        """Latents of each pass, (M, n)."""
+        return variables.y[0] * self.steps[0], variables.y[1] * self.steps[1]
 
     def code_hyper(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Soft symbols of z -> bits and features (c, h * w)."""
         grid = self.grid
         bits = self.z_costs.bits(self.z_rows, z).sum()
-        features = self.engine.network.features(z[None] * self.step_z, grid.height, grid.width)
+        features = self.engine.view.network.features(z[None] * self.step_z, grid.height, grid.width)
         return bits, features[0].flatten(1)
 
     def code_latents(self, variables: Variables, features: Tensor, rounding: Rounding) -> Soft:
         """Code y softly, pass by pass."""
-        network, grid = self.engine.network, self.grid
-        if isinstance(network, ZooNetwork):
-            return self._code_zoo(network, variables, features, rounding)
-        if not isinstance(network, EntropyNetwork):
-            raise UsageError(f"pictures of model {self.engine.weights.entry.name} cannot be refined")
-        inputs = [features[None, :, None, p] for p in self.places]
-        output = network.first(inputs[0], self.rates[0])
-        bits_first, first = self._code_pass(variables, 0, output, rounding)
-        reduced = network.reduce(first[None, :, None])[0, :, 0]
-        context = reduced.new_zeros(len(reduced), grid.height * grid.width)
-        context = context.index_copy(1, self.places[0], reduced).view(1, -1, grid.height, grid.width)
-        around = neighbours(context).flatten(2)[:, :, None, self.places[1]]
-        output = network.second(inputs[1], self.rates[1], around)
-        bits_second, second = self._code_pass(variables, 1, output, rounding)
-        return Soft(bits_first + bits_second, self._joined(first, second))
 
-    def _code_zoo(
-        self, network: ZooNetwork, variables: Variables, features: Tensor, rounding: Rounding
-    ) -> Soft:
-        """All positions at once. A context sees soft latents that lie on the lattice as if their own
-        context were the unrounded ones; the decoder's differ from these by less than a step."""
-        shape = (1, -1, self.grid.height, self.grid.width)
-        planes = features.view(shape)
-        context = self._joined(*(y * s for y, s in zip(variables.y, self.steps, strict=True)))
-        if network.context is not None:
-            with torch.no_grad():
-                output = network.dense(planes, context).flatten(2)[:, :, None]
-            _, soft = self._code_pass(variables, 0, output, rounding)
-            context = soft.view(shape)
-        output = network.dense(planes, context).flatten(2)[:, :, None]
-        bits, first = self._code_pass(variables, 0, output, rounding)
-        return Soft(bits, self._joined(first, variables.y[1] * self.steps[1]))
+        def code(number: int, output: Tensor) -> tuple[Tensor, Tensor]:
+            return self._code_pass(variables, number, output, rounding)
+
+        coded = self.engine.view.code(self._passes, features, self._unrounded(variables), code)
+        return Soft(coded.bits, self._passes.joined(*coded.latents))
 
     def _code_pass(
         self, variables: Variables, number: int, output: Tensor, rounding: Rounding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from nccli.codec.image import model_of
 from nccli.coding.payload import read_payload
@@ -50,8 +50,7 @@ def read_stored(data: bytes, device: str) -> Stored:
     header, setting = container.header, stored_setting(container)
     grid = Grid.of(header.height, header.width)
     payload = container.section(SectionId.LATENTS)
-    with torch.inference_mode():
-        read = read_payload(weights, grid, setting, payload)
-        z = torch.from_numpy(read.z).to(weights.device).float() * 2.0 ** STEP_Z_CHOICES[setting.step_z]
-        latents = Latents(grid, read.y_hat.float() / 2**LATENT_BITS, z)
+    read = read_payload(weights, grid, setting, payload)
+    z = read.z.astype(np.float32) * np.float32(2.0 ** STEP_Z_CHOICES[setting.step_z])
+    latents = Latents(grid, read.y_hat.astype(np.float32) / np.float32(2**LATENT_BITS), z)
     return Stored(container, weights, latents, Stream(setting, payload, read.y_hat))

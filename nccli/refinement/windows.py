@@ -94,14 +94,14 @@ def window_task(engine: Engine, source: Source, setting: Setting, latents: Laten
     """The task of one window of a picture whose latents are now these."""
     rows, columns = window.outer
     z_rows, z_columns = window.hyper
-    part = Latents(window.grid, latents.y[:, rows, columns].clone(), latents.z[:, z_rows, z_columns].clone())
+    part = Latents(window.grid, latents.y[:, rows, columns].copy(), latents.z[:, z_rows, z_columns].copy())
     field = setting.field(latents.grid).part(rows, columns)
     placed = Placed(setting.rate, setting.step_y, setting.step_z, setting.region, field)
-    distortion = source.distortion(*_pixels(window), part.y.device)
+    distortion = source.distortion(*_pixels(window), engine.weights.device)
     importance = _counted(window, latents.grid, distortion)
     distortion = replace(distortion, importance=importance)
     pixels = distortion.x.shape[2] * distortion.x.shape[3]
-    return Task(engine, part, placed, distortion, pixels, 0.0, window.free(part.y.device))
+    return Task(engine, part, placed, distortion, pixels, 0.0, window.free(engine.weights.device))
 
 
 def _pixels(window: Window) -> tuple[slice, slice]:

@@ -28,10 +28,11 @@ from nccli.entropy.rate import (
     rate_to_lambda,
 )
 from nccli.entropy.setting import Setting
-from nccli.entropy.tables import MAX_REACH, fitted_tables
+from nccli.entropy.tables import MAX_REACH
 from nccli.media.picture import Pixels
 from nccli.networks.weights import ImageWeights
 from nccli.train.distortion import Distortion
+from nccli.train.fitting import fitted_tables
 
 REACH = MAX_REACH + 1
 """Larger magnitudes are counted as this one: no row reaches it, so they belong to the escapes."""

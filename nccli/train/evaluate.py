@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from nccli.bench.curves import Point, difference
 from nccli.catalogue.entries import find
@@ -19,6 +19,7 @@ from nccli.coding.analysis import Analyser
 from nccli.coding.schedule import Group
 from nccli.coding.search import setting_at
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender
+from nccli.entropy.coder import IntArray
 from nccli.entropy.rate import LAMBDA_MAX, lambda_to_rate
 from nccli.entropy.setting import Setting
 from nccli.media.formats import PICTURE_SUFFIXES
@@ -63,24 +64,24 @@ def measure(pictures: Sequence[Pixels], model: str) -> Iterator[Point]:
 
 
 class ChannelWatch(Sender):
-    """Sends nothing, and notes which channels have symbols other than zero: `used`, (M,) bool."""
+    """Sends nothing, and notes which channels have symbols other than zero: `used`, (channels,)."""
 
     def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting) -> None:
         super().__init__(weights, latents, setting, CostCounter())
-        self.used = torch.zeros(weights.config.M, dtype=torch.bool)
+        self.used = np.zeros(weights.network.channels, np.bool_)
 
-    def latents(self, group: Group) -> Tensor:
+    def latents(self, group: Group) -> IntArray:
         symbols = super().latents(group)
-        self.used |= symbols.ne(0).any(1).cpu()
+        channels = group.sent[symbols != 0] // group.indexes.shape[1]
+        self.used[group.visit.channels[0] + channels] = True
         return symbols
 
 
-@torch.inference_mode()
-def used_channels(pictures: Sequence[Pixels], model: str) -> Tensor:
-    """Which channels of y are not zero throughout at the highest rate, (M,) bool."""
+def used_channels(pictures: Sequence[Pixels], model: str) -> NDArray[np.bool_]:
+    """Which channels of y are not zero throughout at the highest rate, (M,)."""
     weights = load_model(find(model))
     setting = setting_at(weights, lambda_to_rate(LAMBDA_MAX))
-    used = torch.zeros(weights.config.M, dtype=torch.bool)
+    used = np.zeros(weights.network.channels, np.bool_)
     for x in pictures:
         analysed = Analyser(weights, x)
         watch = ChannelWatch(weights, analysed(setting), setting)

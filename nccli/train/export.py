@@ -12,13 +12,18 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from nccli.entropy.steps import STEP_UNIT, power_table
-from nccli.entropy.tables import density_tables, prior_tables
 from nccli.networks.entry import Entry
 from nccli.networks.image_model import CONFIGS, ImageModel
-from nccli.networks.integer import IntegerConv2d, to_integer
-from nccli.networks.weights import assemble_weights, save_weights, table_tensors
+from nccli.networks.weights import (
+    assemble_weights,
+    layer_tensors,
+    save_weights,
+    table_tensors,
+    to_integer,
+)
 from nccli.train.calibrate import calibrate
 from nccli.train.distortion import DISTORTIONS
+from nccli.train.fitting import density_tables, prior_tables
 from nccli.train.loop import plan_of
 from nccli.train.prune import pruned
 from nccli.train.tie import tie_scales
@@ -49,21 +54,11 @@ def _float_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _integer_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Weights, biases and shifts of the integer network; its bounds are proved here."""
-    tensors = {}
-    for name, module in to_integer(network).named_modules():
-        if isinstance(module, IntegerConv2d):
-            for part in ("weight", "bias", "shift"):
-                tensors[f"entropy.{name}.{part}"] = getattr(module, part)
-    return tensors
-
-
 def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
     """Write the model file of a checkpoint, its tables fitted on `tiles`, and return its path."""
     model = pruned(load_average(checkpoint), tiles[:: max(len(tiles) // PRUNING_TILES, 1)])
     tie_scales(model)
-    tensors = _integer_tensors(model.entropy)
+    tensors = layer_tensors(to_integer(model.entropy), "entropy.")
     for part in ("g_a", "g_s", "h_a"):
         tensors |= _float_tensors(getattr(model, part), part)
     tensors |= {

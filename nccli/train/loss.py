@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from nccli.entropy.grid import LATENT_STRIDE
-from nccli.entropy.prior import bits, lower_bound
 from nccli.entropy.rate import FIRST_ANCHOR, LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT
 from nccli.entropy.steps import LOWEST_LOG2_RATIO
 from nccli.networks.anchors import anchor_weights
 from nccli.networks.image_model import ImageModel, first_pass_mask
+from nccli.networks.prior import bits, lower_bound
 from nccli.train.distortion import Distortion, squared_error
 from nccli.train.proxies import noisy, straight_through
 

@@ -18,12 +18,12 @@ from nccli.networks.weights import (
     ImageWeights,
     check_steps,
     load_float,
-    load_integer,
     read_tables,
     read_tensors,
+    stored_layers,
 )
-from nccli.zoo.network import ZOO_LIMIT, IntegerLogScale, IntegerShift, ZooConfig, ZooNetwork
 from nccli.zoo.source import builder_of
+from nccli.zoo.zoo_parameters import ZOO_LIMIT, ZooConfig, ZooParameters
 
 MAX_CHANNELS = 1024
 """More is no network of the zoo."""
@@ -36,8 +36,8 @@ class ZooTransform(nn.Module):
         super().__init__()
         self.layers = layers
 
-    def forward(self, x: Tensor, anchors: Tensor) -> Tensor:
-        """x: pixels or latents; anchors are ignored."""
+    def forward(self, x: Tensor, anchors: Tensor, given: Tensor | None = None) -> Tensor:
+        """x: pixels or latents; all else does not matter."""
         result: Tensor = self.layers(x)
         return result
 
@@ -81,17 +81,13 @@ def _transforms(config: ZooConfig) -> Any:
     return builder(config.N) if config.family.residual else builder(config.N, config.M)
 
 
-def _network(tensors: dict[str, Tensor], config: ZooConfig) -> ZooNetwork:
+def _network(tensors: dict[str, Tensor], config: ZooConfig) -> ZooParameters:
     """The entropy network in exact integers."""
-    with torch.device("meta"):
-        network = ZooNetwork(config)
-    load_integer(network, tensors, "entropy.", ZOO_LIMIT)
     median = tensors["median"]
     if median.shape != (config.N,):
         raise ValueError(f"{len(median)} medians of z")
-    network.centre = IntegerShift(median.double())
-    network.log_scale = IntegerLogScale()
-    return network.eval()
+    layers = stored_layers(tensors, "entropy.", ZOO_LIMIT)
+    return ZooParameters(config, layers, median.numpy().astype(np.int64))
 
 
 def _assemble(
@@ -111,7 +107,7 @@ def _assemble(
         g_a=ZooTransform(net.g_a).eval().to(device),
         g_s=ZooTransform(net.g_s).eval().to(device),
         h_a=ZooHyperAnalysis(net.h_a, median, config.family.zero_means).eval().to(device),
-        network=network.to(device),
+        network=network,
         y_tables=y_tables,
         z_tables=z_tables,
         gain=gain,

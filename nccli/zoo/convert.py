@@ -20,12 +20,12 @@ from nccli.entropy.rate import ANCHOR_SPACING, FIRST_ANCHOR, NUM_ANCHORS, lambda
 from nccli.entropy.region import STEP_PER_RATE
 from nccli.entropy.steps import LATENT_BITS, power_table
 from nccli.errors import ModelError
-from nccli.networks.integer import IntegerConv2d
-from nccli.networks.weights import table_tensors
+from nccli.networks.weights import layer_tensors, table_tensors, to_integer
 from nccli.zoo.densities import Bottleneck, gaussian_tables, prior_tables
 from nccli.zoo.names import ZooModel
-from nccli.zoo.network import NEIGHBOURS, ZOO_LIMIT, ZOO_WEIGHT_LIMIT, ZooConfig, ZooNetwork
+from nccli.zoo.network import ZooNetwork
 from nccli.zoo.source import builder_of, renamed
+from nccli.zoo.zoo_parameters import NEIGHBOURS, ZOO_LIMIT, ZOO_WEIGHT_LIMIT, ZooConfig
 
 TRANSFORMS = ("g_a", "g_s", "h_a")
 
@@ -60,12 +60,7 @@ def convert(model: ZooModel, net: Any) -> bytes:
     if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
         raise ModelError(f"{model.checkpoint} holds values that are not finite")
     network, prior = float_network(config, net), bottleneck(net)
-    for path, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            layer = IntegerConv2d.from_float(module, ZOO_LIMIT, ZOO_WEIGHT_LIMIT)
-            tensors |= {
-                f"entropy.{path}.{part}": getattr(layer, part) for part in ("weight", "bias", "shift")
-            }
+    tensors |= layer_tensors(to_integer(network, ZOO_LIMIT, ZOO_WEIGHT_LIMIT), "entropy.")
     tensors |= table_tensors(gaussian_tables(), "y_tables") | table_tensors(prior_tables(prior), "z_tables")
     integers = {
         "median": prior.medians,
@@ -96,7 +91,7 @@ def float_network(config: ZooConfig, net: Any) -> ZooNetwork:
     if not config.family.zero_means:
         last = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels == 2 * config.M]
         _swap_halves(last[-1] if network.context is None else network.merge[-1])
-    network.centre.offset = _medians(net)[:, None, None].float() / 2**LATENT_BITS
+    network.median = _medians(net)[:, None, None].float() / 2**LATENT_BITS
     return network.eval().requires_grad_(False)
 
 

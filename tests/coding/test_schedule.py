@@ -4,36 +4,32 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from nccli.coding.payload import CHECKS_BYTES, pack_payload, read_payload
 from nccli.coding.schedule import (
     LATENT_LIMIT,
     Features,
     Group,
-    code_group,
     code_hyper,
     code_latents,
     dequantise,
     symbols_checksum,
+    table_rows,
 )
 from nccli.coding.sender import CostCounter, Latents, Sender, send
 from nccli.entropy import grid
-from nccli.entropy.coder import IntArray, SymbolDecoder, SymbolEncoder, Tables
+from nccli.entropy.coder import IntArray, SymbolEncoder, Tables
 from nccli.entropy.grid import Grid
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS, STEP_UNIT, STEP_Z_CHOICES, interpolate_anchors
 from nccli.errors import FormatError
+from nccli.networks.interface import Visit
+from nccli.networks.products import Floats
 from nccli.networks.weights import ImageWeights
+from nccli.program.inputs import limit_threads
 from tests.support import Pixels, Sample, analysed, setting_of
-
-
-@pytest.fixture(autouse=True)
-def _inference() -> object:
-    with torch.inference_mode():
-        yield
 
 
 class Recorder:
@@ -42,22 +38,22 @@ class Recorder:
     def __init__(self, weights: ImageWeights, latents: Latents, setting: Setting) -> None:
         grid = latents.grid
         self.sender = Sender(weights, latents, setting, CostCounter())
-        self.means = torch.full((weights.config.M, grid.height, grid.width), torch.nan, dtype=torch.float64)
-        self.indexes = torch.full(self.means.shape, 255, dtype=torch.uint8)
+        self.means = np.full((weights.config.M, grid.height, grid.width), np.nan)
+        self.indexes = np.full(self.means.shape, 255, np.uint8)
         self.groups = 0
 
     def hyper(self, tables: Tables, indexes: IntArray) -> IntArray:
         return self.sender.hyper(tables, indexes)
 
-    def latents(self, group: Group) -> Tensor:
+    def latents(self, group: Group) -> IntArray:
         self.groups += 1
-        rows = slice(*group.rows)
-        self.means[:, rows][:, group.mask] = group.means
-        self.indexes[:, rows][:, group.mask] = group.indexes
+        rows, mask = slice(*group.visit.rows), group.visit.mask
+        self.means[:, rows][:, mask] = group.means
+        self.indexes[:, rows][:, mask] = group.indexes
         return self.sender.latents(group)
 
 
-def record(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[Recorder, Tensor]:
+def record(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[Recorder, NDArray[np.int32]]:
     recorder = Recorder(weights, latents, setting)
     z_symbols = code_hyper(weights, latents.grid, setting.step_z, recorder)
     features = Features(weights, latents.grid, z_symbols, setting.step_z)
@@ -65,11 +61,11 @@ def record(weights: ImageWeights, latents: Latents, setting: Setting) -> tuple[R
     return recorder, walk.y_hat
 
 
-def assert_same(a: tuple[Recorder, Tensor], b: tuple[Recorder, Tensor]) -> None:
-    assert not a[0].means.isnan().any()
-    assert torch.equal(a[0].means, b[0].means)
-    assert torch.equal(a[0].indexes, b[0].indexes)
-    assert torch.equal(a[1], b[1])
+def assert_same(a: tuple[Recorder, NDArray[np.int32]], b: tuple[Recorder, NDArray[np.int32]]) -> None:
+    assert not np.isnan(a[0].means).any()
+    assert np.array_equal(a[0].means, b[0].means)
+    assert np.array_equal(a[0].indexes, b[0].indexes)
+    assert np.array_equal(a[1], b[1])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +92,7 @@ def test_parameters_do_not_depend_on_the_bands(
 def test_parameters_do_not_depend_on_the_threads(weights: ImageWeights, tall: Latents) -> None:
     results = []
     for threads in (1, 2):
-        torch.set_num_threads(threads)
+        limit_threads(threads)
         results.append(record(weights, tall, setting_of(weights, 0.01)))
     assert_same(*results)
 
@@ -106,7 +102,7 @@ def test_every_position_is_coded_once_in_two_passes(weights: ImageWeights, tall:
     assert (recorder.indexes < weights.y_tables.rows).all()
     assert (recorder.indexes > 0).any()
     assert (recorder.indexes == 0).any()
-    assert y_hat.dtype == torch.int32
+    assert y_hat.dtype == np.int32
 
 
 @pytest.mark.parametrize("lmbda", [0.0005, 0.01, 0.15])
@@ -116,7 +112,7 @@ def test_decoder_gets_the_encoders_latents(
 ) -> None:
     latents = photo_sample.latents
     stream = send(weights, latents, setting_of(weights, lmbda, step_y))
-    assert torch.equal(
+    assert np.array_equal(
         read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat, stream.y_hat
     )
 
@@ -125,7 +121,7 @@ def test_decoder_gets_the_encoders_latents(
 def test_every_step_of_z_decodes(weights: ImageWeights, small_sample: Sample, step_z: int) -> None:
     latents = small_sample.latents
     stream = send(weights, latents, replace(setting_of(weights, 0.01), step_z=step_z))
-    assert torch.equal(
+    assert np.array_equal(
         read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat, stream.y_hat
     )
 
@@ -139,21 +135,21 @@ def test_odd_sizes_come_back(weights: ImageWeights, coffee: Pixels, size: tuple[
     stream = send(weights, latents, setting_of(weights, 0.02))
     grid = Grid.of(*size)
     assert tuple(stream.y_hat.shape) == (weights.config.M, grid.height, grid.width)
-    assert torch.equal(read_payload(weights, grid, stream.setting, stream.payload).y_hat, stream.y_hat)
+    assert np.array_equal(read_payload(weights, grid, stream.setting, stream.payload).y_hat, stream.y_hat)
 
 
 def test_latents_far_outside_the_density_come_back(weights: ImageWeights, small_sample: Sample) -> None:
     latents = small_sample.latents
-    y, z = latents.y.clone(), latents.z.clone()
+    y, z = latents.y.copy(), latents.z.copy()
     y[::7, ::2] = 1e5
     y[3, 1] = -1e12
     z[::5] = -3e4
     z[1] = 1e12
     stream = send(weights, replace(latents, y=y, z=z), setting_of(weights, 0.01))
-    assert torch.equal(
+    assert np.array_equal(
         read_payload(weights, latents.grid, stream.setting, stream.payload).y_hat, stream.y_hat
     )
-    assert int(stream.y_hat.abs().max()) <= LATENT_LIMIT
+    assert int(np.abs(stream.y_hat).max()) <= LATENT_LIMIT
 
 
 class Tamperer:
@@ -230,7 +226,7 @@ def test_short_payloads_are_an_error(weights: ImageWeights, photo_sample: Sample
 
 def test_data_after_the_last_symbol_is_an_error(weights: ImageWeights, photo_sample: Sample) -> None:
     stream, grid = photo_sample.stream, photo_sample.latents.grid
-    assert torch.equal(
+    assert np.array_equal(
         read_payload(weights, grid, stream.setting, stream.payload + bytes(9)).y_hat, stream.y_hat
     )
     with pytest.raises(FormatError, match="after the last symbol"):
@@ -251,7 +247,7 @@ def test_steps_follow_the_anchors_and_step_y(weights: ImageWeights, small_sample
     groups: list[Group] = []
 
     class Keeper(Recorder):
-        def latents(self, group: Group) -> Tensor:
+        def latents(self, group: Group) -> IntArray:
             groups.append(group)
             return super().latents(group)
 
@@ -261,34 +257,41 @@ def test_steps_follow_the_anchors_and_step_y(weights: ImageWeights, small_sample
     code_latents(weights, small_sample.latents.grid, features, setting, keeper)
     expected = interpolate_anchors(weights.gain, setting.rate) + 37
     for group in groups:
-        assert np.array_equal(group.log2_steps[:, 0].numpy(), expected)
+        assert np.array_equal(group.log2_steps[:, 0], expected)
         sizes = 2.0 ** (expected / STEP_UNIT + LATENT_BITS)
-        assert np.allclose(group.steps[:, 0].numpy(), sizes, rtol=1e-6)
+        assert np.allclose(group.steps[:, 0], sizes, rtol=1e-6)
 
 
-def group_of(means: Tensor, steps: Tensor, indexes: Tensor) -> Group:
-    mask = torch.ones(1, means.shape[1], dtype=torch.bool)
-    return Group((0, 1), mask, means, steps, steps, indexes, indexes.flatten().nonzero()[:, 0])
+def group_of(means: Floats, steps: Floats, indexes: NDArray[np.uint8]) -> Group:
+    visit = Visit((0, 1), np.ones((1, means.shape[1]), bool), (0, len(means)), 0)
+    log2 = np.zeros(steps.shape, np.int64)
+    return Group(visit, means, log2, steps, indexes, np.flatnonzero(indexes))
 
 
-def test_dequantise_rounds_to_fixed_point() -> None:
-    symbols = torch.tensor([[0.0, 1, -1, 3, 2**30], [5, -7, 2, 0, -(2**30)]], dtype=torch.float64)
-    steps = torch.tensor([[100.25], [0.75]], dtype=torch.float64)
-    means = torch.tensor([[5.0, -9, 17, 0, 0], [1, 2, 3, 4, 0]], dtype=torch.float64)
+@pytest.mark.parametrize("each", [False, True])
+def test_dequantise_rounds_to_fixed_point(each: bool) -> None:
+    """Steps of channels, or one of every latent; what is not sent is its mean."""
+    symbols = np.array([1, -1, 3, 2**30, 5, -7, 2, -(2**30)])
+    steps = np.array([[100.25], [0.75]])
+    means = np.array([[5.0, -9, 17, 0, 0], [1, 2, 3, 4, 0]])
+    indexes = np.array([[0, 1, 9, 3, 1], [1, 2, 3, 0, 4]], np.uint8)
     expected = [[5, 91, -83, 301, 2**30], [5, -3, 5, 4, -3 * 2**28]]
-    assert dequantise(symbols, group_of(means, steps, means)).tolist() == expected
+    group = group_of(means, np.broadcast_to(steps, means.shape).copy() if each else steps, indexes)
+    assert group.sent_steps.tolist() == [100.25] * 4 + [0.75] * 4
+    assert dequantise(symbols, group).tolist() == expected
+    turned = group_of(np.asfortranarray(means), group.steps, np.asfortranarray(indexes))
+    assert dequantise(symbols, turned).tolist() == expected
 
 
-def test_symbols_of_row_zero_are_not_sent(weights: ImageWeights) -> None:
-    indexes = torch.tensor([[0, 3, 0], [9, 0, 90]], dtype=torch.uint8)
-    ones = torch.ones(2, 3, dtype=torch.float64)
-    group = group_of(ones, ones[:, :1], indexes)
-    encoder, symbols = SymbolEncoder(), torch.tensor([4.0, -5.0, 6.0])
-    expected = [[0, 4, 0], [-5, 0, 6]]
-    assert code_group(weights.y_tables, encoder, group, symbols).tolist() == expected
-    decoder = SymbolDecoder(encoder.finish())
-    assert code_group(weights.y_tables, decoder, group, torch.zeros(3)).tolist() == expected
-    decoder.finish()
+def test_table_rows_are_those_of_the_format() -> None:
+    """Twice rounded down, as docs/FORMAT.md has it."""
+    random = np.random.default_rng(3)
+    scales = random.integers(-(2**21), 2**21, (40, 500)).astype(np.float64)
+    scales[:20] = random.integers(-(2**16), 2**17, (20, 500))
+    log2 = random.integers(-900, 900, (40, 1))
+    rows = (scales.astype(np.int64) // 64 - log2 + 4 + 208) // 8
+    for steps in (log2, np.repeat(log2, 500, 1)):
+        assert np.array_equal(table_rows(scales, steps, 91), np.clip(rows, 0, 90))
 
 
 def test_grid_sizes() -> None:

@@ -20,23 +20,26 @@ from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import decode_bytes, encode_pixels
 from nccli.coding import tiles
 from nccli.coding.payload import read_payload
-from nccli.coding.schedule import Group, code_group
+from nccli.coding.schedule import Group
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender, Stream, send
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy import grid
+from nccli.entropy.coder import IntArray
 from nccli.entropy.grid import Grid
-from nccli.entropy.prior import gaussian_likelihood
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.region import Region
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE
 from nccli.errors import FormatError, ModelError, UnsupportedError
+from nccli.networks.interface import Visit
+from nccli.networks.prior import gaussian_likelihood
+from nccli.program.inputs import limit_threads
 from nccli.zoo.cache import file_name, zoo_folder
 from nccli.zoo.convert import float_network
-from nccli.zoo.network import ZooConfig
+from nccli.zoo.zoo_parameters import ZooConfig
 from tests import reference_zoo
 from tests.support import Pixels, analysed, frozen, resealed
 from tests.support.zoo import STEMS, N, Small, make_small, oracle
@@ -84,7 +87,7 @@ class Sampler(Sender):
 
     def __init__(self, small: Small, latents: Latents, setting: Setting, coder: CostCounter) -> None:
         super().__init__(small.weights, latents, setting, coder)
-        self._generator = torch.Generator().manual_seed(5)
+        self._random = np.random.default_rng(5)
         self._counter, self._small = coder, small
         self.hyper_bits = 0.0
         self.groups: list[Group] = []
@@ -94,11 +97,11 @@ class Sampler(Sender):
         self.hyper_bits = self._counter.bits
         return symbols
 
-    def latents(self, group: Group) -> Tensor:
+    def latents(self, group: Group) -> IntArray:
         self.groups.append(group)
-        ratios = torch.exp2(group.indexes.flatten()[group.sent] / ROWS_PER_OCTAVE + LOWEST_LOG2_RATIO)
-        drawn = torch.randn(len(group.sent), generator=self._generator) * ratios
-        return code_group(self._small.weights.y_tables, self._counter, group, drawn.round().double())
+        ratios = np.exp2(group.sent_indexes / ROWS_PER_OCTAVE + LOWEST_LOG2_RATIO)
+        drawn = np.rint(self._random.standard_normal(len(group.sent)) * ratios).astype(np.int32)
+        return self._counter.code(self._small.weights.y_tables, group.sent_indexes, drawn)
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ def draw(small: Small, face: Pixels, setting: Setting) -> Drawn:
     counter = CostCounter()
     sampler = Sampler(small, latents, setting, counter)
     walk, _ = Encoder(small.weights, lambda _: latents).walk(setting, sampler)
-    z_hat = latents.z.round() + small.weights.h_a.median
-    return Drawn(sampler, counter.bits, walk.y_hat.float()[None] / UNIT, z_hat[None])
+    z_hat = torch.from_numpy(np.rint(latents.z)) + small.weights.h_a.median
+    return Drawn(sampler, counter.bits, torch.from_numpy(walk.y_hat).float()[None] / UNIT, z_hat[None])
 
 
 def test_bits_are_those_of_compressai(small: Small, face: Pixels) -> None:
@@ -133,13 +136,13 @@ def test_means_and_scales_are_those_of_compressai(small: Small, face: Pixels) ->
     drawn = draw(small, face, natural(small))
     scales, means, _, _ = oracle(small, drawn.y_hat, drawn.z_hat)
     for group in drawn.sampler.groups:
-        rows, mask = slice(*group.rows), group.mask
-        difference = group.means / UNIT - means[0][:, rows][:, mask]
+        rows, mask = slice(*group.visit.rows), torch.from_numpy(group.visit.mask)
+        difference = torch.from_numpy(group.means) / UNIT - means[0][:, rows][:, mask]
         assert difference.abs().max() < 0.01 if difference.numel() else True
         log2 = scales[0][:, rows][:, mask].clamp_min(0.11).log2()
         expected = (log2 - LOWEST_LOG2_RATIO) * ROWS_PER_OCTAVE
         wide = expected > ROWS_PER_OCTAVE
-        assert (group.indexes - expected)[wide].abs().max() < 0.7 if wide.any() else True
+        assert (torch.from_numpy(group.indexes) - expected)[wide].abs().max() < 0.7 if wide.any() else True
 
 
 @pytest.mark.parametrize("step_y", [-96, 64])
@@ -167,19 +170,21 @@ def test_float_form_equals_compressai(small: Small, face: Pixels) -> None:
 def test_all_positions_at_once_give_the_same_integers(small: Small, face: Pixels) -> None:
     drawn = draw(small, face, natural(small))
     network = small.weights.network
-    z = ((drawn.z_hat - small.weights.h_a.median) * UNIT).round().double()
-    features = network.features(z, *drawn.y_hat.shape[2:])
-    means = network.dense(features, (drawn.y_hat * UNIT).round().double())[0].chunk(2)[0]
+    z = ((drawn.z_hat[0] - small.weights.h_a.median) * UNIT).round().double().numpy()
+    y_hat = (drawn.y_hat[0] * UNIT).round().numpy().astype(np.int32)
+    features = network.features(z, *y_hat.shape[1:])
+    everywhere = Visit((0, y_hat.shape[1]), np.ones(y_hat.shape[1:], bool), (0, len(y_hat)), 0)
+    means = network.predict(everywhere, features, np.zeros(1), y_hat)[0].reshape(y_hat.shape)
     for group in drawn.sampler.groups:
-        assert torch.equal(group.means, means[:, slice(*group.rows)][:, group.mask])
+        assert np.array_equal(group.means, means[:, slice(*group.visit.rows)][:, group.visit.mask])
 
 
 def test_every_position_is_visited_once_after_its_neighbours(smalls: dict[str, Small]) -> None:
     for small in smalls.values():
         grid, network = Grid(9, 7), small.weights.network
-        seen = torch.zeros(9, 7, dtype=torch.int64)
+        seen = np.zeros((9, 7), np.int64)
         for number, visit in enumerate(network.visits([(0, 4), (4, 8), (8, 9)], grid.width)):
-            for row, column in (visit.mask.nonzero() + torch.tensor([visit.rows[0], 0])).tolist():
+            for row, column in (np.argwhere(visit.mask) + np.array([visit.rows[0], 0])).tolist():
                 assert seen[row, column] == 0
                 if small.model.architecture.autoregressive:
                     above = seen[max(row - 2, 0) : row, max(column - 2, 0) : column + 3]
@@ -194,10 +199,10 @@ def test_round_trip_is_exact_whatever_the_threads(small: Small, face: Pixels) ->
     latents = analysed(small.weights, face)
     streams: list[Stream] = []
     for threads in (1, 2, 4):
-        torch.set_num_threads(threads)
+        limit_threads(threads)
         streams.append(send(small.weights, latents, natural(small, 10, 4)))
         y_hat = read_payload(small.weights, latents.grid, natural(small, 10, 4), streams[0].payload).y_hat
-        assert torch.equal(y_hat, streams[0].y_hat)
+        assert np.array_equal(y_hat, streams[0].y_hat)
     assert {stream.payload for stream in streams} == {streams[0].payload}
 
 
@@ -207,8 +212,8 @@ def test_bands_change_the_order_alone(small: Small, face: Pixels, monkeypatch: p
     monkeypatch.setattr(grid, "BAND_ROWS", 4)
     assert len(latents.grid.bands()) == 2
     banded = send(small.weights, latents, natural(small))
-    assert torch.equal(banded.y_hat, whole.y_hat)
-    assert torch.equal(
+    assert np.array_equal(banded.y_hat, whole.y_hat)
+    assert np.array_equal(
         read_payload(small.weights, latents.grid, natural(small), banded.payload).y_hat, whole.y_hat
     )
 
@@ -223,8 +228,8 @@ def test_tiles_join_without_seams(small: Small, chelsea: Pixels, monkeypatch: py
     monkeypatch.setattr(tiles, "TILE_ROWS", 8)
     monkeypatch.setattr(tiles, "TILE_COLUMNS", 12)
     parts = analysed(small.weights, pixels)
-    assert torch.allclose(parts.y, whole.y, atol=2e-3)
-    assert torch.allclose(parts.z, whole.z, atol=2e-3)
+    assert np.allclose(parts.y, whole.y, atol=2e-3)
+    assert np.allclose(parts.z, whole.z, atol=2e-3)
     tiled = reconstruct(small.weights, y_hat, setting.field(whole.grid), shape)
     assert np.abs(tiled.astype(int) - picture).max() <= 4
 
@@ -263,7 +268,7 @@ def test_the_second_decoder_agrees(installed: Small, chelsea: Pixels, size: tupl
         container.section(SectionId.LATENTS),
     ).y_hat
     theirs = reference_zoo.decode_y_hat(data, Path(find(installed.model.name).file))
-    assert np.array_equal(y_hat.numpy(), theirs)
+    assert np.array_equal(y_hat, theirs)
 
 
 def test_damaged_payloads_are_refused(small: Small, face: Pixels) -> None:

@@ -4,12 +4,11 @@ import math
 import warnings
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from nccli.entropy.prior import (
+from nccli.networks.prior import (
     LIKELIHOOD_BOUND,
     FactorizedPrior,
     ScaleMixture,
@@ -17,8 +16,6 @@ from nccli.entropy.prior import (
     gaussian_likelihood,
     lower_bound,
 )
-from nccli.entropy.steps import STEP_Z_CHOICES
-from nccli.entropy.tables import TAIL, prior_tables
 
 CHANNELS = 7
 
@@ -151,17 +148,3 @@ def test_lower_bound_lets_only_rising_gradients_through() -> None:
 def test_bits() -> None:
     found = bits(torch.tensor([1.0, 0.5, 2.0**-10, 0.0])).tolist()
     assert found == pytest.approx([0, 1, 10, -math.log2(LIKELIHOOD_BOUND)])
-
-
-def test_tables_of_z_are_the_priors(prior: FactorizedPrior) -> None:
-    tables = prior_tables(prior)
-    assert tables.rows == len(STEP_Z_CHOICES) * CHANNELS
-    for row in range(tables.rows):
-        step = torch.tensor(2.0 ** STEP_Z_CHOICES[row // CHANNELS], dtype=torch.float64)
-        found = tables.row(row)[:-1] / 2**24
-        k = torch.arange(len(found), dtype=torch.float64) + int(tables.lowest[row])
-        with torch.no_grad():
-            mass = prior.likelihood((k * step)[None, None, None].expand(1, CHANNELS, 1, -1), step)
-        expected = mass[0, row % CHANNELS, 0].numpy()
-        assert np.abs(found - expected).max() < 1e-4
-        assert tables.row(row)[-1] / 2**24 >= 0.9 * max(1 - expected.sum(), TAIL)
