@@ -17,7 +17,7 @@ COMMANDS = {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "cli").g
 
 ALLOWED = {
     "click": COMMANDS,
-    "rich": {*COMMANDS, "program/progress.py", "program/tables.py"},
+    "rich": {*COMMANDS, "program/report/progress.py", "program/report/text.py"},
     "constriction": {"entropy/coder.py"},
     "onnxruntime": {"masks/external.py"},
     "torchvision": {"masks/vision.py"},
@@ -235,7 +235,7 @@ def test_coding_does_not_know_refinement() -> None:
 
 
 def test_refinement_options_load_nothing_heavy() -> None:
-    assert not loaded("nccli.codec.refining", "nccli.refinement.trace") & set(LIGHT)
+    assert not loaded("nccli.codec.refining", "nccli.refinement.descent.trace") & set(LIGHT)
 
 
 def test_masks_load_no_networks_before_they_are_used() -> None:

@@ -17,10 +17,10 @@ from nccli.container.kinds import read_container
 from nccli.container.section_ids import SectionId
 from nccli.errors import UnsupportedError, UsageError
 from nccli.program.job import Failure, Job
-from nccli.program.printer import Printer
-from nccli.program.rows import info_rows
-from nccli.program.tables import print_info
-from nccli.program.total import Total
+from nccli.program.report.listing import info_rows
+from nccli.program.report.printer import Printer
+from nccli.program.report.text import print_info
+from nccli.program.report.total import Total
 
 
 @click.command()

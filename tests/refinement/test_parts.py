@@ -18,16 +18,16 @@ from nccli.entropy.steps import STEP_UNIT
 from nccli.errors import UsageError
 from nccli.masks.mask import DEFAULT_GAIN
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.adam import Adam
-from nccli.refinement.aims import Measured, Quality, Size
-from nccli.refinement.cost import CostTable
-from nccli.refinement.differentiable import float_view
+from nccli.refinement.descent.adam import Adam
+from nccli.refinement.descent.aims import Measured, Quality, Size
+from nccli.refinement.descent.cost import CostTable
+from nccli.refinement.descent.differentiable import float_view
+from nccli.refinement.descent.metric import Distortion, Source
+from nccli.refinement.descent.problem import Engine, Problem
+from nccli.refinement.descent.relax import Relaxation
+from nccli.refinement.descent.trace import Row, to_csv
 from nccli.refinement.importance import importance_of
-from nccli.refinement.metric import Distortion, Source
 from nccli.refinement.plot import draw
-from nccli.refinement.problem import Engine, Problem
-from nccli.refinement.relax import Relaxation
-from nccli.refinement.trace import Row, to_csv
 from nccli.refinement.windows import EDGE, INNER, MARGIN, window_task, windows, write_back
 from tests.support import Pixels, Sample, analysed, setting_of
 
