@@ -86,7 +86,7 @@ def _roi_rows(container: ImageContainer, drawings: Drawings) -> dict[str, Any]:
     """What there is to say about a region of interest; makes the drawings."""
     rows: dict[str, Any] = {}
     if container.find(SectionId.ROI) is not None:
-        from nccli.program.maps import describe
+        from nccli.program.describe import describe
 
         rows["roi"] = describe(container)
     if drawings.roi_map is not None:
