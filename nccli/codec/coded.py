@@ -13,9 +13,10 @@ from nccli.codec.result import Stopwatch
 from nccli.coding.analysis import Analyser
 from nccli.coding.background import reach_background
 from nccli.coding.bits import PositionMap, bits_map
+from nccli.coding.condition import ALONE, Condition
 from nccli.coding.payload import read_payload
 from nccli.coding.search import code_to_target, first_setting
-from nccli.coding.sender import Latents, Stream
+from nccli.coding.sender import Encoder, Latents, Stream
 from nccli.coding.tiles import Progress, Shape, quiet, reconstruct
 from nccli.entropy.grid import Grid
 from nccli.entropy.region import Region
@@ -42,11 +43,13 @@ class Coded:
         weights: model.
         shape: of the picture.
         stream: payload, setting, and the latents that the payload stands for.
+        condition: what the decoder knows beforehand.
     """
 
     weights: ImageWeights
     shape: Shape
     stream: Stream
+    condition: Condition = ALONE
 
     @property
     def grid(self) -> Grid:
@@ -57,11 +60,12 @@ class Coded:
     def reconstruct(self, progress: Progress = quiet) -> Pixels:
         """The decoded picture, (h, w, 3 or 1)."""
         field = self.stream.setting.field(self.grid)
-        return reconstruct(self.weights, self.stream.y_hat, field, self.shape, progress)
+        return reconstruct(self.weights, self.stream.y_hat, field, self.shape, progress, self.condition)
 
     def bits(self) -> PositionMap:
         """Bits of every latent position."""
-        return bits_map(self.weights, self.grid, self.stream.setting, self.stream.payload)
+        stream, context = self.stream, self.condition.context
+        return bits_map(self.weights, self.grid, stream.setting, stream.payload, context)
 
 
 @torch.inference_mode()
@@ -72,6 +76,7 @@ def code_picture(
     pack: Pack,
     watch: Stopwatch | None = None,
     improve: Improver | None = None,
+    condition: Condition = ALONE,
 ) -> Coded:
     """Code a picture.
 
@@ -82,6 +87,7 @@ def code_picture(
         pack: see `Pack`.
         watch: told about the stages.
         improve: told to make the plain encode better.
+        condition: what the decoder will know of the picture beforehand.
 
     Raises:
         UsageError: the rate cannot be met.
@@ -90,15 +96,16 @@ def code_picture(
     shape = shape_of(pixels)
     region, background = encoding.region, encoding.background
     target = encoding.rate.target(shape.height * shape.width, encoding.model)
-    analyser = Analyser(weights, pixels, watch.share(0, ANALYSED))
+    analyser = Analyser(weights, pixels, watch.share(0, ANALYSED), condition)
     analyser(first_setting(weights, target, region))
     watch.lap("transform")
 
     def quality(stream: Stream) -> tuple[float, float]:
-        return inside_psnr(pixels, Coded(weights, shape, stream).reconstruct(), region)
+        return inside_psnr(pixels, Coded(weights, shape, stream, condition).reconstruct(), region)
 
     def code(wanted: Region | None) -> Stream:
-        return code_to_target(weights, analyser, target, pack, lambda stream: quality(stream)[0], wanted)
+        encoder = Encoder(weights, analyser, condition.context)
+        return code_to_target(encoder, target, pack, lambda stream: quality(stream)[0], wanted)
 
     if region is None or background is None:
         stream = code(region)
@@ -106,10 +113,12 @@ def code_picture(
         stream = reach_background(code, lambda stream: quality(stream)[1], region, background)
     if improve is not None:
         stream = improve(weights, analyser(stream.setting), stream, pack)
-    return Coded(weights, shape, stream)
+    return Coded(weights, shape, stream, condition)
 
 
-def decode_coded(weights: ImageWeights, shape: Shape, setting: Setting, payload: bytes) -> Coded:
+def decode_coded(
+    weights: ImageWeights, shape: Shape, setting: Setting, payload: bytes, condition: Condition = ALONE
+) -> Coded:
     """What `code_picture` had made: its latents, ready for the synthesis.
 
     Args:
@@ -117,13 +126,14 @@ def decode_coded(weights: ImageWeights, shape: Shape, setting: Setting, payload:
         shape: of the picture.
         setting: where on the rate axis it is coded.
         payload: as it was coded.
+        condition: as it was when the picture was coded.
 
     Raises:
         FormatError: the payload is not what an encoder with these weights would write.
     """
     grid = Grid.of(shape.height, shape.width)
-    read = read_payload(weights, grid, setting, payload)
-    return Coded(weights, shape, Stream(setting, payload, read.z, read.y_hat))
+    read = read_payload(weights, grid, setting, payload, context=condition.context)
+    return Coded(weights, shape, Stream(setting, payload, read.z, read.y_hat), condition)
 
 
 def shape_of(pixels: Pixels) -> Shape:

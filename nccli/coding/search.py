@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nccli.bounds import STEP_Y_LIMIT
 from nccli.catalogue.entries import own_lambda
-from nccli.coding.sender import Analysed, Encoder, Stream, default_step_z
+from nccli.coding.sender import Encoder, Stream, default_step_z
 from nccli.coding.targets import START_POINT, Axis, fit_size, reach_psnr
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, lambda_to_rate
 from nccli.entropy.region import STEP_PER_RATE, Region
@@ -63,8 +63,7 @@ def first_setting(weights: EntropyModel, target: Target, region: Region | None =
 
 
 def code_to_target(
-    weights: EntropyModel,
-    analysed: Analysed,
+    encoder: Encoder,
     target: Target,
     pack: Callable[[Stream], bytes],
     measure: Callable[[Stream], float],
@@ -73,8 +72,7 @@ def code_to_target(
     """The picture coded so that it meets `target`.
 
     Args:
-        weights: model.
-        analysed: the picture's latents for any setting.
+        encoder: of the picture.
         target: what to meet.
         pack: stream -> file, whose size counts.
         measure: stream -> PSNR of the decoded picture.
@@ -83,7 +81,7 @@ def code_to_target(
     Raises:
         UsageError: out of range, or out of reach for this picture.
     """
-    encoder = Encoder(weights, analysed)
+    weights = encoder.weights
     axis = Axis(lambda point: setting_at(weights, point, region), REACH_BELOW, REACH_ABOVE)
     if target.size is not None:
         return fit_size(encoder, axis, target.size, lambda stream: len(pack(stream)))
