@@ -48,7 +48,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     {"catalogue": "entries load"},
     {"coding": "analysis background bits condition payload schedule search sender targets tiles"},
     {"masks": "choose external make mask request saliency segment vision"},
-    {"codec": "encoding image inside packing refining"},
+    {"codec": "coded encoding image inside opened packing refining result"},
     {"": "api"},
     {"": "pillow"},
     {
