@@ -14,6 +14,7 @@ from nccli.codec.image import Decoded, Encoded, decode_bytes, encode_picture
 from nccli.container.section_ids import METADATA_NAMES
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
+from nccli.media.colour import to_info
 from nccli.media.picture import Picture, Pixels, drop_opaque
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def image_of(picture: Picture) -> Image.Image:
     image = to_image(picture)
     named = {name: getattr(picture.metadata, field) for field, name in METADATA_NAMES.values()}
     image.info.update({name: value for name, value in named.items() if value})
+    image.info.update(to_info(picture.metadata.colour))
     return image
 
 

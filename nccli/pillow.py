@@ -14,12 +14,17 @@ from typing import IO, Any
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from nccli.codec.encoding import Rate
+from nccli.container.colour_section import unpack_colour
 from nccli.container.framing import MAGIC
 from nccli.container.image_file import ImageContainer, read_image
 from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.errors import NccError
+from nccli.media.colour import to_info
 
 SAVE_OPTIONS = (*(field.name for field in fields(Rate)), "model", "device")
+
+INFO = ("icc_profile", "transparency", "cicp", "gamma", "chromaticity", "srgb")
+"""What of a picture's `info` says how its samples are meant, and goes along when it is saved."""
 
 
 class NccImageFile(ImageFile.ImageFile):
@@ -42,6 +47,9 @@ class NccImageFile(ImageFile.ImageFile):
                 payload = container.find(number)
                 if payload:
                     self.info[name] = payload
+            colour = container.find(SectionId.COLOUR)
+            if colour is not None:
+                self.info.update(to_info(unpack_colour(colour)))
         except NccError as error:
             # A SyntaxError would do, too, but Pillow keeps its text to itself.
             raise UnidentifiedImageError(str(error)) from error
@@ -84,7 +92,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
     given: dict[str, Any] = getattr(image, "encoderinfo", {})
     source = image.copy()
-    source.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
+    source.info = {k: v for k, v in image.info.items() if k in INFO}
     source.info["exif"] = _exif_bytes(given.get("exif"))
     source.info |= {name: given[name] for name in ("icc_profile", "xmp") if name in given}
     options = {name: given[name] for name in SAVE_OPTIONS if name in given}

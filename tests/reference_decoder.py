@@ -32,6 +32,15 @@ STEPS_OF_Z = (1448, 2048, 2896, 4096, 5793, 8192, 11585)
 
 
 @dataclass(frozen=True)
+class Colour:
+    """Section 3.3: numbers of each item, None for items that are not there."""
+
+    points: list[int] | None
+    gamma: list[int] | None
+    chromaticities: list[int] | None
+
+
+@dataclass(frozen=True)
 class File:
     """What the container of an image says."""
 
@@ -44,6 +53,7 @@ class File:
     step_z: int
     latents: bytes
     roi: bytes | None
+    colour: Colour | None
 
 
 class Cursor:
@@ -82,17 +92,30 @@ def parse(data: bytes) -> File:
     require(0 < width <= 2**16 and 0 < height <= 2**16 and width * height <= 2**28, "size")
     rate, folded = int.from_bytes(cursor.take(2), "little"), cursor.varint()
     require(folded <= 2048, "step_y")
-    latents, roi = list[bytes](), list[bytes]()
+    latents, roi, colour = list[bytes](), list[bytes](), list[bytes]()
     while cursor.place < len(cursor.data):
         number, length = cursor.take(1)[0], cursor.varint()
         payload = cursor.take(length)
         require(number in (1, 2, 3) or number & 128, "unknown section")
         latents += [payload] if number == 1 else []
         roi += [payload] if number == 3 else []
-    require(len(latents) == 1 and len(roi) <= 1, "latents and roi")
+        colour += [payload] if number == 0x84 else []
+    require(len(latents) == 1 and len(roi) <= 1 and len(colour) <= 1, "latents, roi and colour")
     require(max(width, 64) * max(height, 64) <= 2**20 + 2**14 * len(latents[0]), "out of proportion")
-    region = roi[0] if roi else None
-    return File(model_id, tag, width, height, rate, unfold(folded), step_z, latents[0], region)
+    region, meaning = roi[0] if roi else None, read_colour(colour[0]) if colour else None
+    return File(model_id, tag, width, height, rate, unfold(folded), step_z, latents[0], region, meaning)
+
+
+def read_colour(payload: bytes) -> Colour:
+    """Section 3.3."""
+    cursor, items = Cursor(payload), dict[int, list[int]]()
+    while cursor.place < len(payload):
+        kind = cursor.take(1)[0]
+        require(max(items, default=0) < kind <= 3, "colour")
+        count, size = {1: (3, 1), 2: (1, 4), 3: (8, 4)}[kind]
+        items[kind] = [int.from_bytes(cursor.take(size), "little") for _ in range(count)]
+    require(bool(items) and items.get(1, [0])[-1] <= 1, "colour")
+    return Colour(items.get(1), items.get(2), items.get(3))
 
 
 def load_weights(models: Path, file: File) -> Tensors:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli.bounds import STEP_Y_LIMIT
-from nccli.catalogue.entries import own_lambda
 from nccli.coding.sender import Analysed, Encoder, Stream, default_step_z
 from nccli.coding.targets import START_POINT, Axis, fit_size, reach_psnr
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, lambda_to_rate
@@ -59,7 +58,7 @@ def first_setting(weights: EntropyModel, target: Target, region: Region | None =
     if target.size is not None or target.psnr is not None:
         return setting_at(weights, START_POINT, region)
     lmbda = target.lmbda or 0.0
-    highest = max(LAMBDA_MAX, own_lambda(weights.entry.name) or LAMBDA_MAX)
+    highest = max(LAMBDA_MAX, weights.entry.lmbda or LAMBDA_MAX)
     if not LAMBDA_MIN <= lmbda <= highest:
         raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {highest}")
     return setting_at(weights, lambda_to_rate(lmbda), region)

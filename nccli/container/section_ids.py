@@ -16,6 +16,7 @@ class SectionId(IntEnum):
     ICC = OPTIONAL_BIT | 0x01
     EXIF = OPTIONAL_BIT | 0x02
     XMP = OPTIONAL_BIT | 0x03
+    COLOUR = OPTIONAL_BIT | 0x04
 
 
 METADATA_NAMES = {
@@ -23,4 +24,4 @@ METADATA_NAMES = {
     SectionId.EXIF: ("exif", "exif"),
     SectionId.XMP: ("xmp", "xmp"),
 }
-"""Sections of metadata: their names in `media.picture.Metadata`, and in what Pillow calls `info`."""
+"""Sections of metadata that are kept as they are: their names in `media.picture.Metadata`, and in what Pillow calls `info`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nccli.container.colour_section import pack_colour, unpack_colour
 from nccli.container.framing import Section
 from nccli.container.image_file import ImageContainer
 from nccli.container.roi_section import unpack_region
 from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
+from nccli.media.colour import Colour
 from nccli.media.picture import Metadata, Picture, Pixels
 
 
@@ -22,6 +24,8 @@ def fixed_sections(picture: Picture) -> list[Section]:
         payload = getattr(picture.metadata, name)
         if payload:
             sections.append(Section(number, payload))
+    if picture.metadata.colour is not None:
+        sections.append(Section(SectionId.COLOUR, pack_colour(picture.metadata.colour)))
     return sections
 
 
@@ -45,4 +49,11 @@ def stored_alpha(file: ImageContainer) -> Pixels | None:
 
 def stored_metadata(file: ImageContainer) -> Metadata:
     """Profiles and tags of a parsed file."""
-    return Metadata(**{name: file.find(number) for number, (name, _) in METADATA_NAMES.items()})
+    kept = {name: file.find(number) for number, (name, _) in METADATA_NAMES.items()}
+    return Metadata(**kept, colour=stored_colour(file))
+
+
+def stored_colour(file: ImageContainer) -> Colour | None:
+    """What the samples of a parsed file mean; None for sRGB, or what its ICC profile says."""
+    payload = file.find(SectionId.COLOUR)
+    return None if payload is None else unpack_colour(payload)

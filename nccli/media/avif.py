@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli.errors import MediaError
+from nccli.media.colour import CodePoints
 from nccli.media.picture import Pixels
 
 HEAD_BYTES = 2**16
@@ -60,6 +61,18 @@ def read(data: bytes, name: str, width: int, height: int, alpha: bool) -> Pixels
         return colours
     joined: Pixels = np.concatenate((colours, _scaled(_planes(frames[1])[0], frames[1])[..., None]), axis=2)
     return joined
+
+
+def code_points(data: bytes) -> CodePoints | None:
+    """What the coded picture itself says its samples mean, for files whose boxes do not; None for unknown."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(data), "r") as source:
+            coded = source.streams.video[0].codec_context
+            return CodePoints(int(coded.color_primaries), int(coded.color_trc))
+    except (OSError, ValueError, IndexError, TypeError, av.FFmpegError):
+        return None
 
 
 def _frames(data: bytes, name: str) -> list[Any]:

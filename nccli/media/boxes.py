@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nccli.media.colour import CodePoints
+
 CONTAINERS = {b"iprp": 0, b"ipco": 0, b"iinf": 6, b"meta": 4}
 """Boxes that hold boxes, and the bytes in front of those; a list of more than 65535 items is not known."""
 
 MAX_BOXES = 4096
+PROFILES = (b"prof", b"rICC")
+"""Kinds of colour description that are ICC profiles."""
+
 HIDDEN = b"hide"
 """What the type of an EXIF item is changed to, so that a decoder passes it over."""
 
@@ -52,6 +57,33 @@ def take_exif(data: bytes) -> tuple[bytes, bytes | None]:
         skipped = 4 + _number(payload, 0, 4)
         return data[:at] + HIDDEN + data[at + 4 :], payload[skipped:] or None
     return data, None
+
+
+def code_points(data: bytes) -> CodePoints | None:
+    """What a file's first colour description says its samples mean; None if it has none."""
+    place = _colour_place(data)
+    if place is None:
+        return None
+    primaries, transfer = _number(data, place, 2), _number(data, place + 2, 2)
+    return CodePoints(primaries, transfer) if max(primaries, transfer) < 256 else None
+
+
+def with_code_points(data: bytes, points: CodePoints) -> bytes | None:
+    """A file with other code points in its colour description; None if it has none."""
+    place = _colour_place(data)
+    stated = points.primaries.to_bytes(2, "big") + points.transfer.to_bytes(2, "big")
+    return None if place is None else data[:place] + stated + data[place + 4 :]
+
+
+def has_profile(data: bytes) -> bool:
+    """Whether a colour description is an ICC profile."""
+    return any(box.name == b"colr" and data[box.start : box.start + 4] in PROFILES for box in boxes(data))
+
+
+def _colour_place(data: bytes) -> int | None:
+    found = (b.start for b in boxes(data) if b.name == b"colr" and data[b.start : b.start + 4] == b"nclx")
+    start = next(found, None)
+    return None if start is None else start + 4
 
 
 def _payload(data: bytes, found: list[Box], item: int) -> bytes:

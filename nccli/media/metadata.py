@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nccli.media.colour import from_info, worth_keeping
 from nccli.media.directory import EXIF_POINTER, GPS_POINTER
 from nccli.media.exif import DESCRIPTIVE, exif_orientation, upright_exif, whole_exif
 from nccli.media.picture import Metadata, Pixels
@@ -55,6 +56,7 @@ def carried(stored: Metadata, orientation: int | None = None) -> Carried:
         icc=icc if icc and icc[16:20] in KEPT_SPACES else None,
         exif=upright_exif(exif, orientation != 1) if exif else None,
         xmp=XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
+        colour=worth_keeping(stored.colour, icc is not None) if stored.colour else None,
     )
     return Carried(kept, orientation, (BROKEN_EXIF,) if stored.exif and not exif else ())
 
@@ -82,6 +84,7 @@ def stored_in(image: Image.Image) -> Metadata:
         icc=_some_bytes(image.info.get("icc_profile")),
         exif=_some_bytes(image.info.get("exif")),
         xmp=xmp.encode() if isinstance(xmp, str) else _some_bytes(xmp),
+        colour=from_info(image.info),
     )
 
 

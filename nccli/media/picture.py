@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli.errors import UsageError
+from nccli.media.colour import Colour
 
 Pixels = NDArray[np.integer[Any]]
 
@@ -21,11 +22,13 @@ class Metadata:
         icc: ICC profile.
         exif: EXIF block, beginning with its TIFF header; its orientation tag is 1.
         xmp: XMP packet.
+        colour: what the samples mean, where it is neither sRGB nor only the profile's to say.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    colour: Colour | None = None
 
 
 @dataclass(frozen=True)

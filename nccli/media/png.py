@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nccli.errors import MediaError
+from nccli.media.colour import CodePoints, Colour
 from nccli.media.exif import EXIF_PREFIX
 from nccli.media.picture import Metadata
 
@@ -19,7 +20,9 @@ HEADER_BYTES = 33
 """Signature and first chunk, before any other."""
 
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
-CARRIED = (b"iCCP", b"eXIf", *TEXT)
+COLOUR_CHUNKS = (b"cICP", b"gAMA", b"cHRM", b"sRGB")
+BRIGHTNESS_CHUNKS = (b"mDCV", b"cLLI")
+CARRIED = (b"iCCP", b"eXIf", *BRIGHTNESS_CHUNKS, *COLOUR_CHUNKS, *TEXT)
 """Chunks of metadata: without them the picture is the same."""
 
 GRAY, COLOUR, PALETTE = 0, 2, 3
@@ -96,7 +99,7 @@ def take_apart(data: bytes, name: str) -> PngFile:
     for chunk in carried:
         found.add(chunk)
     values = _key(key, depth) if len(key) == {GRAY: 2, COLOUR: 6}.get(kind) and depth else ()
-    metadata = Metadata(found.icc, found.exif, found.xmp)
+    metadata = Metadata(found.icc, found.exif, found.xmp, found.colour)
     return PngFile(b"".join((*head, *body)), values, metadata, tuple(remarks))
 
 
@@ -127,6 +130,7 @@ class Found:
         self.icc: bytes | None = None
         self.exif: bytes | None = None
         self.xmp: bytes | None = None
+        self._colour: dict[bytes, bytes] = {}
         self._remarks = remarks
 
     def add(self, chunk: Chunk) -> None:
@@ -136,10 +140,30 @@ class Found:
                 self.icc = self.icc or inflate(chunk.payload.partition(b"\0")[2][1:])
             elif chunk.name == b"eXIf":
                 self.exif = chunk.payload
+            elif chunk.name in BRIGHTNESS_CHUNKS:
+                self._remarks.append(
+                    f"its {chunk.name.decode()} chunk, on the brightness of a display, is left out"
+                )
+            elif chunk.name in COLOUR_CHUNKS:
+                self._colour.setdefault(chunk.name, chunk.payload)
             else:
                 self._text(*_text(chunk))
         except (ValueError, zlib.error) as error:
             self._remarks.append(f"its {chunk.name.decode('latin1')} chunk is left out: {error}")
+
+    @property
+    def colour(self) -> Colour:
+        """What the samples mean, less what a profile or sRGB says better."""
+        found = self._colour
+        points, gamma, chromaticities = (found.get(name, b"") for name in COLOUR_CHUNKS[:3])
+        if b"sRGB" in found:
+            gamma = chromaticities = b""
+        numbers = (int.from_bytes(chromaticities[at : at + 4], "big") for at in range(0, 32, 4))
+        return Colour(
+            CodePoints(points[0], points[1], bool(points[3])) if len(points) == 4 else None,
+            int.from_bytes(gamma, "big") if len(gamma) == 4 else None,
+            tuple(numbers) if len(chromaticities) == 32 else None,
+        )
 
     def _text(self, keyword: bytes, text: bytes) -> None:
         if keyword == XMP_KEYWORD:
@@ -203,7 +227,7 @@ def fitting_icc(icc: bytes | None, gray: bool) -> bytes | None:
 
 def metadata_chunks(metadata: Metadata, gray: bool) -> bytes:
     """The chunks of a picture's metadata, which stand behind the header."""
-    chunks = b""
+    chunks = b"" if metadata.colour is None else _colour_chunks(metadata.colour)
     icc = fitting_icc(metadata.icc, gray)
     if icc:
         chunks += chunk_of(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
@@ -211,6 +235,18 @@ def metadata_chunks(metadata: Metadata, gray: bool) -> bytes:
         chunks += chunk_of(b"eXIf", metadata.exif)
     if metadata.xmp:
         chunks += chunk_of(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp)
+    return chunks
+
+
+def _colour_chunks(colour: Colour) -> bytes:
+    chunks = b""
+    if colour.points is not None:
+        points = colour.points
+        chunks += chunk_of(b"cICP", bytes([points.primaries, points.transfer, 0, points.full]))
+    if colour.gamma is not None:
+        chunks += chunk_of(b"gAMA", colour.gamma.to_bytes(4, "big"))
+    if colour.chromaticities is not None:
+        chunks += chunk_of(b"cHRM", b"".join(n.to_bytes(4, "big") for n in colour.chromaticities))
     return chunks
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from nccli.errors import MediaError
-from nccli.media import deep, png
+from nccli.media import boxes, deep, png
+from nccli.media.colour import Colour
 from nccli.media.exif import EXIF_PREFIX, has_tags, whole_exif, without_orientation
 from nccli.media.formats import FORMATS
 from nccli.media.picture import Metadata, Picture, eight_bit
@@ -43,7 +44,9 @@ def lost(picture: Picture, name: str) -> list[str]:
         missing.append("transparency")
     if picture.depth == 16 and name not in DEEP_FORMATS:
         missing.append("16 bits per sample")
-    kept = _fitting(picture, name)
+    kept, colour = _fitting(picture, name), picture.metadata.colour
+    if colour is not None and (kept.colour is None or kept.colour.points != colour.points):
+        missing.append(f"what its colours mean ({colour})")
     for field, words in WORDS.items():
         before = getattr(picture.metadata, field)
         if before and not getattr(kept, field):
@@ -56,7 +59,7 @@ def _fitting(picture: Picture, name: str) -> Metadata:
     """The metadata that a format can hold; EXIF only if it can be read again."""
     if name not in METADATA_FORMATS:
         return Metadata()
-    kept = picture.metadata
+    kept = replace(picture.metadata, colour=_fitting_colour(picture.metadata.colour, name))
     if kept.exif:
         kept = replace(kept, exif=whole_exif(kept.exif))
     if name == "png":
@@ -65,7 +68,15 @@ def _fitting(picture: Picture, name: str) -> Metadata:
         return kept
     exif, xmp = ((block if block and len(block) <= JPEG_BLOCK else None) for block in (kept.exif, kept.xmp))
     icc = kept.icc if kept.icc and len(kept.icc) <= JPEG_PROFILE else None
-    return Metadata(icc, exif, xmp)
+    return replace(kept, icc=icc, exif=exif, xmp=xmp)
+
+
+def _fitting_colour(colour: Colour | None, name: str) -> Colour | None:
+    """What PNG can hold is all; what AVIF can, code points of samples that use their whole range."""
+    if colour is None or name == "png":
+        return colour
+    points = colour.points if name == "avif" else None
+    return None if points is None or not points.full else Colour(points)
 
 
 def to_image(picture: Picture) -> Image.Image:
@@ -95,7 +106,15 @@ def write_picture(picture: Picture, name: str) -> bytes | memoryview:
         to_image(picture).save(out, FORMATS[name], **SAVE_OPTIONS.get(name, {}), **_options(picture, name))
     except UNWRITABLE as error:
         raise MediaError(f"cannot write this picture as {name}: {error}") from error
-    return _with_metadata(out.getbuffer(), picture) if name == "png" else out.getbuffer()
+    if name == "png":
+        return _with_metadata(out.getbuffer(), picture)
+    colour = picture.metadata.colour
+    if name != "avif" or colour is None or colour.points is None:
+        return out.getbuffer()
+    described = boxes.with_code_points(out.getvalue(), colour.points)
+    if described is None:
+        raise MediaError("cannot write this picture as avif: it got no colour description")
+    return described
 
 
 def _with_metadata(data: bytes | memoryview, picture: Picture) -> bytes | memoryview:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from nccli.media import boxes, jpeg, png, tiff
+from nccli.media import avif, boxes, jpeg, png, tiff
+from nccli.media.colour import Colour
 from nccli.media.exif import EXIF_PREFIX, exif_orientation
 from nccli.media.metadata import stored_in
 from nccli.media.picture import Metadata
@@ -25,7 +26,7 @@ class Stored:
         remarks: what was wrong with the rest.
         transparent: a colour that is transparent, a value for each channel.
         tiff: an opened TIFF.
-        avif: it is an AVIF, with this EXIF; which way is up Pillow says.
+        avif: EXIF and colour of an AVIF; its profile, XMP and which way is up Pillow says.
     """
 
     picture: bytes
@@ -33,14 +34,14 @@ class Stored:
     remarks: tuple[str, ...] = ()
     transparent: tuple[int, ...] = ()
     tiff: TiffFile | None = None
-    avif: tuple[bytes | None] | None = None
+    avif: Metadata | None = None
 
     def kept(self, image: Image.Image) -> Metadata:
         """The metadata of the file, opened as an image."""
         if self.metadata is not None:
             return self.metadata
         found = stored_in(image)
-        return found if self.avif is None else replace(found, exif=self.avif[0])
+        return found if self.avif is None else replace(found, exif=self.avif.exif, colour=self.avif.colour)
 
     def orientation(self, image: Image.Image) -> int | None:
         """EXIF's number of how to turn it, where it is not EXIF that says so."""
@@ -66,7 +67,10 @@ def unwrap(data: bytes, name: str) -> Stored:
         return Stored(parts.picture, parts.metadata, parts.remarks)
     if data[4:8] == b"ftyp" and data[8:12] in AVIF_BRANDS:
         picture, exif = boxes.take_exif(data)
-        return Stored(picture, avif=(exif,))
+        points = boxes.code_points(data)
+        if points is None and not boxes.has_profile(data):
+            points = avif.code_points(data)
+        return Stored(picture, avif=Metadata(exif=exif, colour=Colour(points) if points else None))
     file = tiff.opened(data, name)
     if file is None:
         return Stored(data)

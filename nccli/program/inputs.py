@@ -50,4 +50,5 @@ def trim(picture: Picture, common: Common) -> Picture:
     from nccli.media.picture import Metadata
 
     alpha = picture.alpha if common.keep_alpha else None
-    return replace(picture, alpha=alpha, metadata=picture.metadata if common.keep_metadata else Metadata())
+    kept = picture.metadata if common.keep_metadata else Metadata(colour=picture.metadata.colour)
+    return replace(picture, alpha=alpha, metadata=kept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from nccli.container.colour_section import unpack_colour
 from nccli.container.image_file import ImageContainer
 from nccli.container.section_ids import SectionId
 from nccli.entropy.rate import rate_to_lambda
@@ -45,7 +46,7 @@ def section_name(number: int) -> str:
 
 def info_rows(source: str, container: ImageContainer, entry: Entry | None) -> dict[str, Any]:
     """Every header field and section of a file."""
-    header = container.header
+    header, colour = container.header, container.find(SectionId.COLOUR)
     return {
         "input": source,
         "format": f"{container.version[0]}.{container.version[1]}",
@@ -56,6 +57,7 @@ def info_rows(source: str, container: ImageContainer, entry: Entry | None) -> di
         "channels": 1 if header.gray else 3,
         "alpha": container.find(SectionId.ALPHA) is not None,
         "depth": header.depth,
+        "colour": None if colour is None else str(unpack_colour(colour)),
         "bpp": container.size * 8 / header.pixels,
         "model_id": header.model_id,
         "model": entry.name if entry else None,
