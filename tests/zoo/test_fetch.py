@@ -24,7 +24,8 @@ from nccli.catalogue.entries import find, find_for_file, own_lambda
 from nccli.catalogue.load import load_model
 from nccli.cli import main
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding.search import Target
 from nccli.coding.tiles import quiet
 from nccli.errors import ModelError, UsageError
