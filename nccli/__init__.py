@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nccli.api import decode, decode_array, encode
     from nccli.codec.encoding import Encoding, Rate
-    from nccli.codec.image import Decoded, Encoded, Report, decode_bytes, encode_picture, encode_pixels
+    from nccli.codec.image import encode_picture, encode_pixels
+    from nccli.codec.opened import decode_bytes
     from nccli.codec.refining import RefineOptions
+    from nccli.codec.result import Decoded, Encoded, Report
     from nccli.coding.search import Target
     from nccli.container.kinds import read_container
     from nccli.errors import FormatError, MediaError, ModelError, NccError, UnsupportedError, UsageError
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from nccli.refinement.refined import Refined, refine, refine_file, refine_picture
 
 _HOMES = {
-    "Decoded": "codec.image",
-    "Encoded": "codec.image",
+    "Decoded": "codec.result",
+    "Encoded": "codec.result",
     "Encoding": "codec.encoding",
     "FormatError": "errors",
     "MediaError": "errors",
@@ -39,13 +41,13 @@ _HOMES = {
     "Rate": "codec.encoding",
     "RefineOptions": "codec.refining",
     "Refined": "refinement.refined",
-    "Report": "codec.image",
+    "Report": "codec.result",
     "Target": "coding.search",
     "UnsupportedError": "errors",
     "UsageError": "errors",
     "decode": "api",
     "decode_array": "api",
-    "decode_bytes": "codec.image",
+    "decode_bytes": "codec.opened",
     "encode": "api",
     "encode_picture": "codec.image",
     "encode_pixels": "codec.image",

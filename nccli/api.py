@@ -10,7 +10,9 @@ import numpy as np
 from nccli.bounds import DEFAULT_MAX_PIXELS
 from nccli.catalogue.entries import DEFAULT_MODEL
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import Decoded, Encoded, decode_bytes, encode_picture
+from nccli.codec.image import encode_picture
+from nccli.codec.opened import decode_bytes
+from nccli.codec.result import Decoded, Encoded
 from nccli.container.section_ids import METADATA_NAMES
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
@@ -146,7 +148,7 @@ def decode(data: bytes, *, device: str = "auto", max_pixels: int = DEFAULT_MAX_P
     come out with 8 bits; `decode_array` has all of them.
 
     Raises:
-        FormatError, UnsupportedError, MediaError: as `codec.image.decode_bytes`.
+        FormatError, UnsupportedError, MediaError: as `codec.opened.decode_bytes`.
     """
     return image_of(decode_bytes(data, device, max_pixels=max_pixels).picture)
 

@@ -59,7 +59,7 @@ class NccImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         """Decode, once."""
         if self._im is None or self._data:
-            from nccli.codec.image import decode_bytes
+            from nccli.codec.opened import decode_bytes
             from nccli.media.save import to_image
 
             try:

@@ -17,7 +17,8 @@ from skimage import data
 from nccli.catalogue.entries import DEFAULT_MODEL, find_for_file
 from nccli.catalogue.load import load_model
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
+from nccli.codec.image import encode_picture, encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding.payload import read_payload
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId

@@ -19,7 +19,8 @@ from skimage import data
 from nccli.catalogue.entries import DEFAULT_MODEL, find
 from nccli.catalogue.load import load_model
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.entropy.coder import SymbolDecoder, SymbolEncoder
 from nccli.program.inputs import limit_threads
 

@@ -10,7 +10,8 @@ from nccli.bench.codecs import Codec, zoo_model
 from nccli.bench.coders import Frames
 from nccli.catalogue.entries import own_lambda
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.program.inputs import limit_threads
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from nccli.bench.codecs import Codec
 from nccli.bench.coders import Frames
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.program.inputs import limit_threads
 
 

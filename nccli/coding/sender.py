@@ -60,11 +60,13 @@ class Stream:
     Attributes:
         setting: where on the rate axis.
         payload: checksums and range-coded symbols, the latents section.
+        z: (channels of z, hz, wz) symbols.
         y_hat: (M, h, w) fixed point, int32, as the decoder will have it.
     """
 
     setting: Setting
     payload: bytes
+    z: IntArray
     y_hat: NDArray[np.int32]
 
 
@@ -120,11 +122,12 @@ class Encoder:
 
     def transmit(self, setting: Setting, sender: Sender, coder: SymbolEncoder) -> Stream:
         """`send` by way of a given sender to this coder."""
-        result, hyper_checksum = self.walk(setting, sender)
-        return Stream(setting, pack_payload(hyper_checksum, result.checksum, coder.finish()), result.y_hat)
+        result, z_symbols = self.walk(setting, sender)
+        payload = pack_payload(symbols_checksum(z_symbols), result.checksum, coder.finish())
+        return Stream(setting, payload, z_symbols, result.y_hat)
 
-    def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, int]:
-        """Walk the schedule with a sender; also returns the checksum of z."""
+    def walk(self, setting: Setting, sender: Sender) -> tuple[Walk, IntArray]:
+        """Walk the schedule with a sender; also returns the symbols of z."""
         grid, step_z = sender.source.grid, setting.step_z
         z_symbols = code_hyper(self.weights, grid, step_z, sender)
         if sender.source is not self._source():
@@ -133,7 +136,7 @@ class Encoder:
         if step_z not in self._features:
             self._features[step_z] = Features(self.weights, grid, z_symbols, step_z, self._context)
         result = code_latents(self.weights, grid, self._features[step_z], setting, sender)
-        return result, symbols_checksum(z_symbols)
+        return result, z_symbols
 
 
 def send(weights: EntropyModel, latents: Latents, setting: Setting, context: Context | None = None) -> Stream:
@@ -148,7 +151,9 @@ def price(weights: EntropyModel, latents: Latents, setting: Setting) -> tuple[fl
     return CHECKS_BYTES + counter.bits / 8 + FLUSH_BYTES, result.y_hat
 
 
-def walk(weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolCoder) -> tuple[Walk, int]:
+def walk(
+    weights: EntropyModel, latents: Latents, setting: Setting, coder: SymbolCoder
+) -> tuple[Walk, IntArray]:
     """`Encoder.walk` of given latents with a coder."""
     return Encoder(weights, lambda _: latents).walk(setting, Sender(weights, latents, setting, coder))
 

@@ -25,7 +25,6 @@ from nccli.entropy.region import RateField
 from nccli.entropy.steps import LATENT_BITS
 from nccli.media.picture import Pixels
 from nccli.networks.anchors import anchor_weights
-from nccli.networks.interface import Sizes
 from nccli.networks.weights import ImageWeights
 
 TILE_ROWS, TILE_COLUMNS = 64, 64
@@ -74,16 +73,6 @@ def tiles(grid: Grid, halo: int) -> list[Tile]:
     """The tiles of a picture, rows first."""
     columns = _spans(grid.width, TILE_COLUMNS, halo)
     return [Tile(row, column) for row in _spans(grid.height, TILE_ROWS, halo) for column in columns]
-
-
-def analysis_halo(config: Sizes) -> int:
-    """Latents around a tile that g_a sees."""
-    return config.analysis_halo
-
-
-def synthesis_halo(config: Sizes) -> int:
-    """Latents around a tile that g_s sees."""
-    return config.synthesis_halo
 
 
 def quiet(done: float) -> None:
@@ -139,7 +128,7 @@ def analyse(
 ) -> Latents:
     """Run g_a and h_a. pixels: (h, w, 1 or 3)."""
     grid = Grid.of(*pixels.shape[:2])
-    parts = tiles(grid, analysis_halo(weights.config))
+    parts = tiles(grid, weights.config.analysis_halo)
     spread, device = weights.spread[:, None, None], weights.device
     if len(parts) == 1:
         x, given = _window(pixels, parts[0], device), _given(condition, parts[0], device)
@@ -200,7 +189,7 @@ def reconstruct(
         (shape.height, shape.width, 1 if shape.gray else 3), np.uint8 if shape.depth == 8 else np.uint16
     )
     grid = Grid.of(shape.height, shape.width)
-    for tile in _counted(tiles(grid, synthesis_halo(weights.config)), progress):
+    for tile in _counted(tiles(grid, weights.config.synthesis_halo), progress):
         rows, columns = tile.rows, tile.columns
         part = torch.from_numpy(y_hat[:, rows.outer, columns.outer]).to(weights.device).float()
         anchors = _anchors(field.part(rows.outer, columns.outer), weights.device)

@@ -19,4 +19,9 @@ def read_container(data: bytes) -> ImageContainer:
         case Kind.IMAGE:
             return read_image(data)
         case _:
-            raise UnsupportedError(f"{kind.name.lower()} files are not supported by this version")
+            raise unsupported(kind)
+
+
+def unsupported(kind: Kind) -> UnsupportedError:
+    """What to say of a file of a kind that this version does not know."""
+    return UnsupportedError(f"{kind.name.lower()} files are not supported by this version")

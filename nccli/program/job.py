@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from nccli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from nccli.codec.image import Report
+    from nccli.codec.result import Report
 
 
 class Listener(Protocol):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nccli.codec.image import choose_device, model_of
+from nccli.codec.coded import choose_device
+from nccli.codec.image import model_of
 from nccli.coding.bits import bits_map
 from nccli.container.image_file import ImageContainer, ImageHeader
 from nccli.container.section_ids import SectionId

@@ -67,7 +67,7 @@ def _decode(job: Job, options: DecodeOptions, progress: Listener | None) -> Outc
         reference = files.read_bytes(options.reference)
         compared = still.read_picture(reference, options.reference, common.max_pixels)
         original, remarks = compared.pixels, remarks_on(compared, options.reference)
-    from nccli.codec.image import decode_bytes
+    from nccli.codec.opened import decode_bytes
     from nccli.coding.tiles import quiet
 
     limit_threads(common.threads)

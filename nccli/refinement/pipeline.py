@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
+from nccli.codec.coded import Pack
 from nccli.codec.refining import RefineOptions
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, Stream, send
@@ -24,9 +24,6 @@ from nccli.refinement.trace import Observer, Row, ignore
 from nccli.refinement.trim import trim
 from nccli.refinement.verdict import Verdict
 from nccli.refinement.windows import windows
-
-Pack = Callable[[Stream], bytes]
-"""A coded picture -> the file."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,19 +11,13 @@ import torch
 
 from nccli.api import to_picture
 from nccli.catalogue.entries import DEFAULT_MODEL
+from nccli.codec.coded import Coded, Pack, choose_device, shape_of
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import (
-    Encoded,
-    Stopwatch,
-    choose_device,
-    encode_picture,
-    measured_region,
-    report_of,
-)
+from nccli.codec.image import encode_picture, finished
 from nccli.codec.refining import RefineOptions, preset
+from nccli.codec.result import Encoded, Stopwatch
 from nccli.coding.search import Target
 from nccli.coding.sender import Latents, Stream
-from nccli.coding.tiles import Shape, reconstruct
 from nccli.errors import UsageError
 from nccli.media.picture import Picture, change_depth
 from nccli.networks.weights import ImageWeights
@@ -78,9 +71,7 @@ def refine_picture(
     target = encoding.rate.target(picture.height * picture.width, encoding.model)
     plan = Plan(options, target, _checked(importance, picture), observer)
 
-    def better(
-        weights: ImageWeights, latents: Latents, stream: Stream, pack: Callable[[Stream], bytes]
-    ) -> Stream:
+    def better(weights: ImageWeights, latents: Latents, stream: Stream, pack: Pack) -> Stream:
         outcome.append(improve(weights, picture.pixels, latents, stream, pack, plan))
         return outcome[-1].stream
 
@@ -116,23 +107,16 @@ def refine_file(
     watch.lap("load")
     original = _matching(original, stored)
     pixels = original.height * original.width
-    target = encoding.rate.target(pixels, stored.weights.entry.name) if encoding.rate.given else None
+    target = encoding.rate.target(pixels, stored.coded.weights.entry.name) if encoding.rate.given else None
     lmbda = _lambda_towards(target, stored, len(data))
     chosen = Target(lmbda=lmbda) if target is None else target
     plan = Plan(options, chosen, _checked(importance, original), observer, lmbda)
+    weights, stream = stored.coded.weights, stored.coded.stream
     with torch.inference_mode():
-        outcome = improve(stored.weights, original.pixels, stored.latents, stored.stream, stored.pack, plan)
-        setting, file = outcome.stream.setting, stored.pack(outcome.stream)
-        watch.lap("entropy")
-        shape = Shape(original.height, original.width, original.gray, original.depth)
-        x_hat = None
-        if encoding.measure:
-            field = setting.field(stored.latents.grid)
-            x_hat = reconstruct(stored.weights, outcome.stream.y_hat, field, shape)
-        watch.lap("transform")
-    report = report_of(stored.weights, setting.rate, file, shape, watch, original.pixels, x_hat)
-    roi = measured_region(stored.weights, setting, outcome.stream.payload, original.pixels, x_hat)
-    return _refined(Encoded(file, replace(report, roi=roi)), outcome)
+        outcome = improve(weights, original.pixels, stored.latents, stream, stored.pack, plan)
+    coded = Coded(weights, shape_of(original.pixels), outcome.stream)
+    file = stored.pack(outcome.stream)
+    return _refined(finished(coded, file, original.pixels, encoding.measure, watch), outcome)
 
 
 def refine(
@@ -208,7 +192,7 @@ def _refined(encoded: Encoded, outcome: Improvement) -> Refined:
 
 def _lambda_towards(target: Target | None, stored: Stored, size: int) -> float:
     """lambda to begin with: the file's own, or one that should bring it to the target."""
-    own = lambda_of(stored.stream.setting)
+    own = lambda_of(stored.coded.stream.setting)
     if target is None:
         return own
     if target.size is not None:

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nccli.codec.image import model_of
-from nccli.coding.payload import read_payload
+from nccli.codec.coded import Coded
+from nccli.codec.image import decode_stored, model_of
 from nccli.coding.sender import Latents, Stream
 from nccli.container.image_file import ImageContainer, read_image, with_latents
-from nccli.container.section_ids import SectionId
-from nccli.container.sections import stored_setting
-from nccli.entropy.grid import Grid
 from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
-from nccli.networks.weights import ImageWeights
 
 
 @dataclass(frozen=True)
@@ -23,15 +19,13 @@ class Stored:
 
     Attributes:
         container: the file.
-        weights: the model it names.
+        coded: the picture in it.
         latents: rounding them at the stream's setting gives the file's symbols.
-        stream: as it stands in the file.
     """
 
     container: ImageContainer
-    weights: ImageWeights
+    coded: Coded
     latents: Latents
-    stream: Stream
 
     def pack(self, stream: Stream) -> bytes:
         """The file with other latents; everything else stays."""
@@ -46,11 +40,8 @@ def read_stored(data: bytes, device: str) -> Stored:
         UnsupportedError: it needs another version or model.
     """
     container = read_image(data)
-    weights = model_of(container, device)
-    header, setting = container.header, stored_setting(container)
-    grid = Grid.of(header.height, header.width)
-    payload = container.section(SectionId.LATENTS)
-    read = read_payload(weights, grid, setting, payload)
-    z = read.z.astype(np.float32) * np.float32(2.0 ** STEP_Z_CHOICES[setting.step_z])
-    latents = Latents(grid, read.y_hat.astype(np.float32) / np.float32(2**LATENT_BITS), z)
-    return Stored(container, weights, latents, Stream(setting, payload, read.y_hat))
+    coded = decode_stored(container, model_of(container, device))
+    stream = coded.stream
+    z = stream.z.astype(np.float32) * np.float32(2.0 ** STEP_Z_CHOICES[stream.setting.step_z])
+    y = stream.y_hat.astype(np.float32) / np.float32(2**LATENT_BITS)
+    return Stored(container, coded, Latents(coded.grid, y, z))

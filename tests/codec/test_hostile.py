@@ -11,7 +11,8 @@ import pytest
 
 from nccli.bounds import MAX_PIXELS, MAX_SIDE, STEP_Y_LIMIT
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_picture
+from nccli.codec.image import encode_picture
+from nccli.codec.opened import decode_bytes
 from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.schedule import Receiver, code_hyper, symbols_checksum
 from nccli.container.framing import MAGIC, Section

@@ -9,8 +9,10 @@ import torch
 
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
+from nccli.codec.coded import choose_device
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import choose_device, decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding.sender import price, send
 from nccli.container.image_file import read_image, write_image
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_UNIT

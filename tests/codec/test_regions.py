@@ -11,8 +11,9 @@ from PIL import Image
 
 import nccli
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_picture
+from nccli.codec.image import encode_picture
 from nccli.codec.inside import inside_psnr
+from nccli.codec.opened import decode_bytes
 from nccli.coding.analysis import Analyser
 from nccli.coding.bits import bits_map
 from nccli.coding.sender import price

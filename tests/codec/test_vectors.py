@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from nccli.codec.image import decode_bytes
+from nccli.codec.opened import decode_bytes
 from nccli.container.image_file import read_image
 from tests.make_vectors import FOLDER, Vector, y_hat_digest
 

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding import tiles
 from nccli.coding.tiles import Shape
 from nccli.entropy.grid import Grid
@@ -77,10 +78,10 @@ def test_surroundings_are_as_wide_as_the_filters_reach(
     less: int,
 ) -> None:
     # The outermost latents of g_s reach a tile through corners of all filters: too weak for samples.
-    needed = getattr(tiles, halo)(weights.config)
+    needed = getattr(weights.config, halo)
 
     def result(width: int) -> NDArray[np.floating]:
-        monkeypatch.setattr(tiles, halo, lambda config: width)
+        monkeypatch.setattr(type(weights.config), halo, width)
         with torch.inference_mode():
             latents = tiles.analyse(weights, chelsea, FIELD)
             if halo == "analysis_halo":

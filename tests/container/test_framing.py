@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nccli.bounds import MAX_PIXELS, MAX_SIDE, STEP_Y_LIMIT
-from nccli.codec.image import decode_bytes
+from nccli.codec.opened import decode_bytes
 from nccli.coding.payload import CHECKS_BYTES
 from nccli.container.framing import (
     MAGIC,

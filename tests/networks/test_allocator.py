@@ -37,6 +37,30 @@ def test_tensors_reuse_pages() -> None:
     assert kept < asked / 10
 
 
-def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+class Library:
+    """A C library with mallopt."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        self.calls.append((parameter, value))
+        return 1
+
+
+def absent(name: str | None) -> object:
+    raise OSError(name)
+
+
+def test_only_glibc_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have no mallopt, or cannot be opened by no name: nothing happens."""
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     allocator.keep_freed_memory()
+    told = [(allocator.M_MMAP_THRESHOLD, allocator.LARGEST_KEPT)]
+    told += [(allocator.M_TRIM_THRESHOLD, allocator.KEPT_BYTES)]
+    assert library.calls == told
+    for other in (lambda name: object(), absent):
+        monkeypatch.setattr(ctypes, "CDLL", other)
+        assert allocator.keep_freed_memory() is None
+    assert library.calls == told

@@ -17,7 +17,7 @@ from PIL import Image
 
 import nccli
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes
+from nccli.codec.opened import decode_bytes
 from nccli.codec.refining import Method, RefineOptions, preset
 from nccli.container.image_file import read_image
 from nccli.entropy.rate import lambda_to_rate

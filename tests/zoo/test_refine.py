@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nccli
-from nccli.codec.image import decode_bytes
+from nccli.codec.opened import decode_bytes
 from nccli.codec.refining import RefineOptions
 from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.sender import FLUSH_BYTES, price

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_picture, encode_pixels
+from nccli.codec.image import encode_picture, encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding.payload import read_payload
 from nccli.coding.sender import Encoder, Sender, send
 from nccli.entropy.coder import SymbolEncoder

@@ -17,7 +17,8 @@ import nccli
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import decode_bytes, encode_pixels
+from nccli.codec.image import encode_pixels
+from nccli.codec.opened import decode_bytes
 from nccli.coding import tiles
 from nccli.coding.payload import read_payload
 from nccli.coding.schedule import Group
