@@ -22,6 +22,7 @@ ALLOWED = {
     "onnxruntime": {"masks/external.py"},
     "torchvision": {"masks/vision.py"},
     "ray": {"engine/cluster.py"},
+    "threadpoolctl": {"networks/products.py"},
     "imagecodecs": {"bench/extra.py"},
     "compressai": {"zoo/source.py"},
     "urllib.request": {"zoo/fetch.py"},
