@@ -92,6 +92,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
     given: dict[str, Any] = getattr(image, "encoderinfo", {})
     source = image.copy()
+    source.format = image.format
     source.info = {k: v for k, v in image.info.items() if k in INFO}
     source.info["exif"] = _exif_bytes(given.get("exif"))
     source.info |= {name: given[name] for name in ("icc_profile", "xmp") if name in given}

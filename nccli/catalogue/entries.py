@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nccli.errors import ModelError, UnsupportedError
-from nccli.networks.entry import Entry
+from nccli.networks.entry import Entry, ModelKind
 from nccli.zoo.cache import Fetched, fetched
 from nccli.zoo.names import (
     FIRST_ID,
@@ -37,14 +37,31 @@ def all_entries() -> tuple[Entry, ...]:
     """Every model that the catalogue ever had, newest of a name first."""
     path = models_folder() / "index.json"
     try:
-        return tuple(Entry(**item) for item in json.loads(path.read_text()))
+        return tuple(Entry.of(item) for item in json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"cannot read {path}: {error}") from error
 
 
 def entries() -> tuple[Entry, ...]:
-    """Every model of the catalogue that can be used, newest of a name first."""
-    return tuple(entry for entry in all_entries() if not entry.retired)
+    """Every shipped image model that can be used, newest of a name first."""
+    return _usable(ModelKind.IMAGE)
+
+
+def mask_entries() -> tuple[Entry, ...]:
+    """Every shipped network that makes masks."""
+    return _usable(ModelKind.MASK)
+
+
+def _usable(kind: ModelKind) -> tuple[Entry, ...]:
+    return tuple(entry for entry in all_entries() if entry.kind == kind and not entry.retired)
+
+
+def find_mask_network(name: str) -> Entry:
+    """The shipped network of that name that makes masks."""
+    for entry in mask_entries():
+        if entry.name == name:
+            return entry
+    raise ModelError(f"{name} is not in this installation")
 
 
 def model_path(entry: Entry) -> Path:
@@ -66,7 +83,15 @@ def card(file: str) -> str:
 
 def zoo_entry(model: ZooModel, here: Fetched) -> Entry:
     """A fetched network of the zoo as a model like any other."""
-    return Entry(model.name, model.id, str(here.path), here.sha256, model.about)
+    return Entry(
+        model.name,
+        model.id,
+        str(here.path),
+        here.sha256,
+        model.about,
+        kind=ModelKind.ZOO,
+        lmbda=model.lmbda,
+    )
 
 
 def _find_zoo(name: str) -> Entry:
@@ -118,7 +143,7 @@ def find_for_file(model_id: int, tag: bytes) -> Entry:
     if model_id >= FIRST_ID:
         return _find_zoo_for_file(model_id, tag)
     for entry in all_entries():
-        if entry.id == model_id and entry.tag == tag:
+        if entry.kind == ModelKind.IMAGE and entry.id == model_id and entry.tag == tag:
             if entry.retired:
                 raise UnsupportedError(f"the file needs model {model_id}, {entry.name!r}: {entry.retired}")
             return entry
@@ -130,3 +155,14 @@ def find_for_file(model_id: int, tag: bytes) -> Entry:
 def verify(entry: Entry) -> bool:
     """Whether the weights file has the catalogue's checksum."""
     return hashlib.sha256(model_path(entry).read_bytes()).hexdigest() == entry.sha256
+
+
+def intact_path(entry: Entry) -> Path:
+    """Where the weights of `entry` are, if they are what they should be.
+
+    Raises:
+        ModelError: they are missing or damaged.
+    """
+    if not verify(entry):
+        raise ModelError(f"weights {entry.file} are damaged: their checksum differs; {entry.cure}")
+    return model_path(entry)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from nccli.catalogue.entries import model_path, verify
+from nccli.catalogue.entries import intact_path
 from nccli.errors import ModelError
 from nccli.networks.allocator import keep_freed_memory
-from nccli.networks.entry import Entry
+from nccli.networks.entry import Entry, ModelKind
 from nccli.networks.weights import ImageWeights, assemble_weights, read_weights
-from nccli.zoo.names import is_zoo_name
 
 
 @lru_cache(maxsize=4)
@@ -22,19 +21,24 @@ def load_model(entry: Entry, device: str = "cpu") -> ImageWeights:
     Raises:
         ModelError: a missing or damaged file.
     """
-    if not verify(entry):
-        cure = f"run 'ncc models fetch {entry.name}'" if is_zoo_name(entry.name) else "reinstall ncc"
-        raise ModelError(f"weights {entry.file} are damaged: their checksum differs; {cure}")
-    return load_file(model_path(entry), entry, torch.device(device))
+    return load_file(intact_path(entry), entry, torch.device(device))
 
 
 def load_file(path: Path, entry: Entry, device: torch.device) -> ImageWeights:
     """Load the weights in `path`."""
     keep_freed_memory()
-    if is_zoo_name(entry.name):
-        from nccli.zoo.assemble import load_zoo
+    match entry.kind:
+        case ModelKind.IMAGE:
+            return _image_model(path, entry, device)
+        case ModelKind.ZOO:
+            from nccli.zoo.assemble import load_zoo
 
-        return load_zoo(path, entry, device)
+            return load_zoo(path, entry, device)
+        case ModelKind.MASK:
+            raise ModelError(f"{entry.name} makes masks and codes no pictures")
+
+
+def _image_model(path: Path, entry: Entry, device: torch.device) -> ImageWeights:
     tensors, config = read_weights(path)
     try:
         return assemble_weights(tensors, config, entry, device)

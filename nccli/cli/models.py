@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from nccli.catalogue.entries import card, entries, model_path, verify, zoo_entry
+from nccli.catalogue.entries import card, entries, mask_entries, model_path, verify, zoo_entry
 from nccli.cli.models_fetch import fetch_models
 from nccli.errors import ExitCode, ModelError
 from nccli.networks.entry import Entry
-from nccli.program.tables import print_models
+from nccli.program.report.text import print_models
 from nccli.zoo.cache import fetched
-from nccli.zoo.names import is_zoo_name, zoo_models
+from nccli.zoo.names import zoo_models
 
 
 def _row(entry: Entry, check: bool, state: str) -> dict[str, Any]:
@@ -48,13 +48,9 @@ def show_model(name: str) -> None:
 
 def _weights_file(name: str) -> str:
     """Of a shipped model, by name."""
-    if is_zoo_name(name):
+    if any(model.name == name for model in zoo_models()):
         raise ModelError(f"{name} has no card here: CompressAI's model zoo describes it")
-    shipped = {entry.name: entry.file for entry in reversed(entries())}
-    if name not in shipped:
-        from nccli.masks.make import roi_entries
-
-        shipped |= {entry.name: entry.file for entry in roi_entries()}
+    shipped = {entry.name: entry.file for entry in reversed((*entries(), *mask_entries()))}
     if name not in shipped:
         raise ModelError(f"no model named {name!r} is shipped; there are: {', '.join(sorted(shipped))}")
     return shipped[name]

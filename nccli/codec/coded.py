@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nccli.codec.encoding import Encoding
 from nccli.codec.inside import inside_psnr
@@ -14,10 +16,11 @@ from nccli.codec.result import Stopwatch
 from nccli.coding.analysis import Analyser
 from nccli.coding.background import reach_background
 from nccli.coding.bits import PositionMap, bits_map
+from nccli.coding.condition import ALONE, Condition
 from nccli.coding.details import code_details, extra, read_details
 from nccli.coding.payload import read_payload
 from nccli.coding.search import code_to_target, first_setting
-from nccli.coding.sender import Latents, Stream
+from nccli.coding.sender import Encoder, Latents, Stream
 from nccli.coding.tiles import Progress, Shape, missed, quiet, reconstruct
 from nccli.entropy.grid import Grid
 from nccli.entropy.region import Region
@@ -44,11 +47,13 @@ class Coded:
         weights: model.
         shape: of the picture.
         stream: payload, setting, and the latents that the payload stands for.
+        condition: what the decoder knows beforehand.
     """
 
     weights: ImageWeights
     shape: Shape
     stream: Stream
+    condition: Condition = ALONE
 
     @property
     def grid(self) -> Grid:
@@ -60,11 +65,14 @@ class Coded:
         """The decoded picture, (h, w, 3 or 1)."""
         field = self.stream.setting.field(self.grid)
         added = extra(self.weights, self.grid, self.stream.setting, self.stream.details)
-        return reconstruct(self.weights, self.stream.y_hat, field, self.shape, progress, extra=added)
+        return reconstruct(
+            self.weights, self.stream.y_hat, field, self.shape, progress, self.condition, added
+        )
 
     def bits(self) -> PositionMap:
         """Bits of every latent position."""
-        return bits_map(self.weights, self.grid, self.stream.setting, self.stream.payload)
+        stream, context = self.stream, self.condition.context
+        return bits_map(self.weights, self.grid, stream.setting, stream.payload, context)
 
 
 @torch.inference_mode()
@@ -75,6 +83,7 @@ def code_picture(
     pack: Pack,
     watch: Stopwatch | None = None,
     improve: Improver | None = None,
+    condition: Condition = ALONE,
 ) -> Coded:
     """Code a picture.
 
@@ -85,6 +94,7 @@ def code_picture(
         pack: see `Pack`.
         watch: told about the stages.
         improve: told to make the plain encode better.
+        condition: what the decoder will know of the picture beforehand.
 
     Raises:
         UsageError: the rate cannot be met.
@@ -93,19 +103,18 @@ def code_picture(
     shape = shape_of(pixels)
     region, background = encoding.region, encoding.background
     target = encoding.rate.target(shape.height * shape.width, encoding.model)
-    analyser = Analyser(weights, pixels, watch.share(0, ANALYSED))
+    analyser = Analyser(weights, pixels, watch.share(0, ANALYSED), condition)
     analyser(first_setting(weights, target, region))
     watch.lap("transform")
 
-    complete = partial(with_details, weights, pixels)
+    complete = partial(with_details, weights, pixels, condition=condition)
 
     def quality(stream: Stream) -> tuple[float, float]:
-        return inside_psnr(pixels, Coded(weights, shape, stream).reconstruct(), region)
+        return inside_psnr(pixels, Coded(weights, shape, stream, condition).reconstruct(), region)
 
     def code(wanted: Region | None) -> Stream:
-        return code_to_target(
-            weights, analyser, target, pack, lambda stream: quality(stream)[0], wanted, complete
-        )
+        encoder = Encoder(weights, analyser, condition.context, complete)
+        return code_to_target(encoder, target, pack, lambda stream: quality(stream)[0], wanted)
 
     if region is None or background is None:
         stream = code(region)
@@ -113,28 +122,30 @@ def code_picture(
         stream = reach_background(code, lambda stream: quality(stream)[1], region, background)
     if improve is not None:
         stream = complete(improve(weights, analyser(stream.setting), stream, pack))
-    return Coded(weights, shape, stream)
+    return Coded(weights, shape, stream, condition)
 
 
 @torch.inference_mode()
-def with_details(weights: ImageWeights, pixels: Pixels, stream: Stream) -> Stream:
+def with_details(
+    weights: ImageWeights, pixels: Pixels, stream: Stream, condition: Condition = ALONE
+) -> Stream:
     """A coded picture (h, w, 1 or 3) with the details that are worth their bits, and no others."""
     grid, setting = Grid.of(*pixels.shape[:2]), stream.setting
-    return replace(
-        stream,
-        details=code_details(
-            weights,
-            grid,
-            setting,
-            stream.z,
-            stream.y_hat,
-            lambda: missed(weights, pixels, stream.y_hat, setting.field(grid)),
-        ),
-    )
+
+    def wanted() -> NDArray[np.float32]:
+        return missed(weights, pixels, stream.y_hat, setting.field(grid), condition)
+
+    found = code_details(weights, grid, setting, stream.z, stream.y_hat, wanted, condition.context)
+    return replace(stream, details=found)
 
 
 def decode_coded(
-    weights: ImageWeights, shape: Shape, setting: Setting, payload: bytes, details: bytes | None = None
+    weights: ImageWeights,
+    shape: Shape,
+    setting: Setting,
+    payload: bytes,
+    details: bytes | None = None,
+    condition: Condition = ALONE,
 ) -> Coded:
     """What `code_picture` had made: its latents, ready for the synthesis.
 
@@ -144,16 +155,17 @@ def decode_coded(
         setting: where on the rate axis it is coded.
         payload: as it was coded.
         details: those of its details, if it has some.
+        condition: as it was when the picture was coded.
 
     Raises:
         FormatError: the payload is not what an encoder with these weights would write.
     """
     grid = Grid.of(shape.height, shape.width)
-    read = read_payload(weights, grid, setting, payload)
+    read = read_payload(weights, grid, setting, payload, context=condition.context)
     found = None
     if details is not None:
-        found = read_details(weights, grid, setting, read.z, read.y_hat, details)
-    return Coded(weights, shape, Stream(setting, payload, read.z, read.y_hat, found))
+        found = read_details(weights, grid, setting, read.z, read.y_hat, details, condition.context)
+    return Coded(weights, shape, Stream(setting, payload, read.z, read.y_hat, found), condition)
 
 
 def shape_of(pixels: Pixels) -> Shape:

@@ -11,6 +11,7 @@ from nccli.entropy.coder import IntArray, Tables, symbol_bits
 from nccli.entropy.grid import HYPER_STRIDE, Grid
 from nccli.entropy.setting import Setting
 from nccli.networks.entropy_model import EntropyModel
+from nccli.networks.interface import Context
 
 PositionMap = NDArray[np.float64]
 """A number for every latent position, (h, w)."""
@@ -40,12 +41,15 @@ class Meter:
         return symbols
 
 
-def bits_map(weights: EntropyModel, grid: Grid, setting: Setting, payload: bytes) -> PositionMap:
-    """Bits of every latent position in the payload of a latents section.
+def bits_map(
+    weights: EntropyModel, grid: Grid, setting: Setting, payload: bytes, context: Context | None = None
+) -> PositionMap:
+    """Bits of every latent position in a payload; arguments as of `payload.read_payload`.
 
     Raises:
         FormatError: the payload is damaged.
     """
     bits = np.zeros((grid.height, grid.width))
-    read_payload(weights, grid, setting, payload, lambda d: Meter(d, weights.y_tables, grid, bits))
+    tables = weights.y_tables
+    read_payload(weights, grid, setting, payload, lambda d: Meter(d, tables, grid, bits), context)
     return bits

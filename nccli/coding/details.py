@@ -129,6 +129,7 @@ def read_details(
     z_symbols: IntArray,
     y_hat: NDArray[np.int32],
     payload: bytes,
+    context: Context | None = None,
 ) -> Details:
     """Decode a details section, after y.
 
@@ -136,7 +137,7 @@ def read_details(
         FormatError: the payload is not what an encoder with these weights would write.
     """
     fields = unpack_details(payload, _model(weights).channels)
-    features = Features(weights, grid, z_symbols, setting.step_z)
+    features = Features(weights, grid, z_symbols, setting.step_z, context)
     coder, checksum = SymbolDecoder(fields.stream), 0
     symbols = np.zeros((fields.channels, grid.height, grid.width), np.int16)
     for band in bands(weights, grid, features, setting, y_hat, fields.channels, fields.offset):
@@ -166,6 +167,7 @@ def code_details(
     z_symbols: IntArray,
     y_hat: NDArray[np.int32],
     missed: Missed,
+    context: Context | None = None,
 ) -> Details | None:
     """The details of a coded picture that are worth their bits; None if none are."""
     if weights.details is None:
@@ -176,7 +178,7 @@ def code_details(
     symbols = np.clip(_rounded(scaled), -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int16)
     if not symbols.any():
         return None
-    features = Features(weights, grid, z_symbols, setting.step_z)
+    features = Features(weights, grid, z_symbols, setting.step_z, context)
     found = list(bands(weights, grid, features, setting, y_hat, model.channels, offset))
     for band in found:  # what has no row is not sent
         kept = band.indexes.reshape(model.channels, -1, grid.width) > 0

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nccli.bounds import STEP_Y_LIMIT
-from nccli.catalogue.entries import own_lambda
-from nccli.coding.sender import Analysed, Complete, Encoder, Stream, bare, default_step_z
+from nccli.coding.sender import Encoder, Stream, default_step_z
 from nccli.coding.targets import START_POINT, Axis, fit_size, reach_psnr
 from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, lambda_to_rate
 from nccli.entropy.region import STEP_PER_RATE, Region
@@ -56,36 +55,32 @@ def first_setting(weights: EntropyModel, target: Target, region: Region | None =
     if target.size is not None or target.psnr is not None:
         return setting_at(weights, START_POINT, region)
     lmbda = target.lmbda or 0.0
-    highest = max(LAMBDA_MAX, own_lambda(weights.entry.name) or LAMBDA_MAX)
+    highest = max(LAMBDA_MAX, weights.entry.lmbda or LAMBDA_MAX)
     if not LAMBDA_MIN <= lmbda <= highest:
         raise UsageError(f"lambda {lmbda:g} is outside {LAMBDA_MIN} .. {highest}")
     return setting_at(weights, lambda_to_rate(lmbda), region)
 
 
 def code_to_target(
-    weights: EntropyModel,
-    analysed: Analysed,
+    encoder: Encoder,
     target: Target,
     pack: Callable[[Stream], bytes],
     measure: Callable[[Stream], float],
     region: Region | None = None,
-    complete: Complete = bare,
 ) -> Stream:
     """The picture coded so that it meets `target`.
 
     Args:
-        weights: model.
-        analysed: the picture's latents for any setting.
+        encoder: of the picture.
         target: what to meet.
         pack: stream -> file, whose size counts.
         measure: stream -> PSNR of the decoded picture.
         region: where it is to be better than elsewhere.
-        complete: gives a stream its details.
 
     Raises:
         UsageError: out of range, or out of reach for this picture.
     """
-    encoder = Encoder(weights, analysed, complete=complete)
+    weights = encoder.weights
     axis = Axis(lambda point: setting_at(weights, point, region), REACH_BELOW, REACH_ABOVE)
     if target.size is not None:
         return fit_size(encoder, axis, target.size, lambda stream: len(pack(stream)))

@@ -5,20 +5,12 @@ What a model needs is loaded when it is used.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
-from nccli.catalogue.entries import models_folder
-from nccli.errors import ModelError, UsageError
+from nccli.catalogue.entries import find_mask_network, intact_path
+from nccli.errors import UsageError
 from nccli.masks.mask import Mask
 from nccli.media.picture import Picture, change_depth
-
-ROI_CATALOGUE = "roi.json"
-"""Weights of models that make masks, in the models folder. No file names them: they decide nothing there."""
 
 SHIPPED = "seg (foreground) and saliency"
 
@@ -26,43 +18,6 @@ MODEL_HELP = (
     "seg, saliency, boxes:CLASS[,CLASS...], torchvision:lraspp_mobilenet_v3_large[:CLASS,...] "
     "or onnx:PATH[,mean=M][,std=S]"
 )
-
-
-@dataclass(frozen=True)
-class RoiEntry:
-    """Weights of a model that makes masks.
-
-    Attributes:
-        name: what `--roi-model` takes.
-        file: in the models folder.
-        sha256: of that file, hexadecimal.
-        about: one line for people.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    about: str
-
-
-def roi_entries() -> tuple[RoiEntry, ...]:
-    """Every shipped model that makes masks."""
-    path = models_folder() / ROI_CATALOGUE
-    try:
-        return tuple(RoiEntry(**item) for item in json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
-
-
-def roi_weights(name: str) -> Path:
-    """The intact weights file of a shipped model."""
-    for entry in roi_entries():
-        if entry.name == name:
-            path = models_folder() / entry.file
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
-                raise ModelError(f"weights {entry.file} of {name} are missing or damaged: reinstall ncc")
-            return path
-    raise ModelError(f"{name} is not in this installation")
 
 
 def make_mask(name: str, picture: Picture) -> Mask:
@@ -77,7 +32,7 @@ def make_mask(name: str, picture: Picture) -> Mask:
     if kind == "seg" and not rest:
         from nccli.masks.segment import foreground
 
-        return foreground(roi_weights("seg"), pixels).astype(np.uint8) * np.uint8(255)
+        return foreground(intact_path(find_mask_network("seg")), pixels).astype(np.uint8) * np.uint8(255)
     if kind == "saliency" and not rest:
         from nccli.masks.saliency import saliency
 

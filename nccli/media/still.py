@@ -154,8 +154,8 @@ def _decoded_without_end(stored: Stored, name: str, max_pixels: int) -> Picture:
         MediaError: more than that is missing.
     """
     tried = (replace(stored, picture=data) for data in jpeg.completed(stored.picture))
-    first, *others = (_decoded(one, name, max_pixels) for one in tried)
-    same = all(np.array_equal(first.pixels, other.pixels) for other in others)
+    first = _decoded(next(tried), name, max_pixels)
+    same = all(np.array_equal(first.pixels, _decoded(one, name, max_pixels).pixels) for one in tried)
     if not same or not jpeg.all_scans(stored.picture):
         raise MediaError(f"cannot decode {name}: it is cut short")
     return replace(first, remarks=(*first.remarks, NO_END))
@@ -195,11 +195,26 @@ def picture_of(image: Image.Image, name: str = "the picture") -> Picture:
 
 def _shallow_samples(image: Image.Image, name: str, icc: bytes | None) -> Pixels:
     """The samples of a loaded picture as Pillow holds them, (h, w, 1 to 4)."""
+    key = image.info.get("transparency")
     if image.mode[0] in "IF":
-        return _wide_gray(image, name)
+        samples = _wide_gray(image, name)
+        return _with_key(samples, (key,)) if isinstance(key, int) else samples
+    if image.mode in ("1", "L") and isinstance(key, int):
+        samples = _samples(image.convert("L") if image.mode == "1" else image)
+        return _with_key(samples, (_gray_key(samples, key, image),))
     if image.mode == "CMYK":
         image = _from_cmyk(image, icc)
     return _samples(_plain(image))
+
+
+def _gray_key(samples: Pixels, key: int, image: Image.Image) -> int:
+    """A transparent gray as samples have it: Pillow stretches those of a PNG of 1, 2 or 4 bits, not the key."""
+    if image.mode == "1":
+        return 255 if key else 0
+    for scale in (85, 17) if image.format == "PNG" else ():
+        if 0 < key <= 255 // scale and not (samples % scale).any():
+            return key * scale
+    return key
 
 
 def _assemble(samples: Pixels, kept: Carried, remarks: tuple[str, ...] = ()) -> Picture:

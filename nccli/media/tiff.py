@@ -21,11 +21,15 @@ OFFSETS, CHANNELS, STRIP_ROWS, COUNTS, PLANAR, PREDICTOR = 273, 277, 278, 279, 2
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA, FORMAT, XMP_TAG, ICC_TAG = 338, 339, 700, 34675
 
+KIND, OTHERS, DNG_VERSION = 254, 330, 50706
+PREVIEW = 1
+"""Bit of `KIND`; `OTHERS` says where the pictures are that it is a preview of."""
+
 STRUCTURAL = frozenset((*range(254, 267), *range(273, 300), 301, *range(317, 348), *range(512, 533))) - {
     ORIENTATION,
-    330,
+    OTHERS,
 }
-"""Tags of the picture itself, JPEG's among them: all that Pillow gets to see. (330 points to others.)"""
+"""Tags of the picture itself, JPEG's among them: all that Pillow gets to see."""
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 NONE, LZW, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD = 1, 5, 8, 32773, 32946, 34925, 50000
@@ -123,7 +127,8 @@ def opened(data: bytes, name: str) -> TiffFile | None:
     """None for data that begins with no TIFF header.
 
     Raises:
-        MediaError: its directory lies outside, or claims more data than there is.
+        MediaError: its directory lies outside, or claims more data than there is; or its picture is a
+            preview of another.
     """
     block = Block.of(data)
     if block is None:
@@ -131,7 +136,10 @@ def opened(data: bytes, name: str) -> TiffFile | None:
     tags = block.first()
     if tags is None:
         raise MediaError(f"cannot decode {name}: its TIFF directory is damaged")
-    return TiffFile(block, tags, name)
+    file = TiffFile(block, tags, name)
+    if file.number(KIND) & PREVIEW and (tags.find(OTHERS) or tags.find(DNG_VERSION)):
+        raise MediaError(f"cannot decode {name}: its first picture is a preview, as in cameras' raw files")
+    return file
 
 
 def metadata_of(file: TiffFile) -> Metadata:

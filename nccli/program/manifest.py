@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nccli.catalogue.entries import find
+from nccli.catalogue.entries import find, mask_entries
 from nccli.engine.journal import Journal, read_journal
 from nccli.errors import UsageError
 from nccli.files import STREAM
 from nccli.masks.request import mask_file
 from nccli.program.job import Job, Outcome
 from nccli.program.options import DecodeOptions, EncodeOptions, JobOptions, MaskOptions
-from nccli.program.rows import one_or_all
+from nccli.program.report.listing import one_or_all
 
 FAILURES = ".failed"
 """Goes between the name and the suffix of the manifest, for the file of failures."""
@@ -31,10 +31,17 @@ def settings_of(options: JobOptions) -> str:
     common = replace(options.common, threads=None, force=False, device="auto", max_memory=None)
     weights, decisive = "", replace(options, common=common)
     if isinstance(decisive, EncodeOptions):
-        weights = find(decisive.encoding.model).sha256
+        weights = find(decisive.encoding.model).sha256 + _mask_weights(decisive.roi.roi_model)
         decisive = replace(decisive, encoding=replace(decisive.encoding, device="auto"))
+    elif isinstance(decisive, MaskOptions):
+        weights = _mask_weights(decisive.model)
     text = f"{decisive!r} {weights}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _mask_weights(model: str | None) -> str:
+    """The checksum of a shipped network that makes masks."""
+    return "".join(entry.sha256 for entry in mask_entries() if entry.name == model)
 
 
 def failures_path(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -85,13 +85,13 @@ def publish(checkpoint: Path, folder: Path, name: str, about: str, tiles: Tensor
     """
     path = export(checkpoint, folder, name, tiles)
     index = folder / "index.json"
-    listed = [Entry(**item) for item in json.loads(index.read_text())] if index.exists() else []
+    listed = [Entry.of(item) for item in json.loads(index.read_text())] if index.exists() else []
     if retire:
         listed = [_retired(entry, folder, retire) if entry.name == name else entry for entry in listed]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     number = max((entry.id for entry in listed), default=0) + 1
     listed.insert(0, Entry(name=name, id=number, file=path.name, sha256=digest, about=about))
-    index.write_text(json.dumps([asdict(entry) for entry in listed], indent=2) + "\n")
+    index.write_text(json.dumps([entry.listed() for entry in listed], indent=2) + "\n")
     return path
 
 

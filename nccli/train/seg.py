@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nccli.masks.make import ROI_CATALOGUE
 from nccli.masks.segment import SegConfig, SegNetwork, foreground, network_mask, pack, read_network
+from nccli.networks.entry import Entry, ModelKind
 from nccli.train.pretrained import start_encoder
 from nccli.train.segdata import Frame, Pool, clip_frames, held_labels, load_pool, random_batch
 
@@ -213,21 +213,22 @@ def best_threshold(network: SegNetwork, pool: Pool) -> float:
 def publish_seg(average: SegNetwork, threshold: float, folder: Path) -> Path:
     """Write weights as seg-SHA8.safetensors and make them the catalogue's, in place of those before."""
     state = pack(copy.deepcopy(average).fold().state_dict())
-    part, index = folder / "seg.part", folder / ROI_CATALOGUE
+    part, index = folder / "seg.part", folder / "index.json"
     about = {"config": json.dumps(asdict(replace(SegConfig(), threshold=threshold)))}
     save_file({k: v.contiguous() for k, v in state.items()}, part, about)
     part.chmod(0o644)
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
     path = folder / f"seg-{digest[:8]}.safetensors"
-    listed = json.loads(index.read_text()) if index.exists() else []
-    for item in listed:
-        if item["name"] == "seg" and item["file"] != path.name:
-            (folder / item["file"]).unlink(missing_ok=True)
-            (folder / item["file"]).with_suffix(".md").unlink(missing_ok=True)
+    listed = [Entry.of(item) for item in json.loads(index.read_text())] if index.exists() else []
+    before = [entry for entry in listed if entry.kind == ModelKind.MASK and entry.name == "seg"]
+    for old in before:
+        if old.file != path.name:
+            (folder / old.file).unlink(missing_ok=True)
+            (folder / old.file).with_suffix(".md").unlink(missing_ok=True)
     part.replace(path)
-    entry = {"name": "seg", "file": path.name, "sha256": digest, "about": ABOUT}
-    others = [item for item in listed if item["name"] != "seg"]
-    index.write_text(json.dumps([entry, *others], indent=2) + "\n")
+    new = Entry("seg", 0, path.name, digest, ABOUT, kind=ModelKind.MASK)
+    others = [entry for entry in listed if entry not in before]
+    index.write_text(json.dumps([entry.listed() for entry in (*others, new)], indent=2) + "\n")
     return path
 
 

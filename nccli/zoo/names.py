@@ -9,7 +9,6 @@ from functools import lru_cache
 PREFIX = "zoo:"
 
 FIRST_ID = 0x8000
-LAST_ID = 0x807F
 """Model ids of the zoo: 0x8000 + 16 * architecture + quality. Source: docs/FORMAT.md section 13."""
 
 LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from nccli.catalogue.entries import find_mask_network, intact_path
 from nccli.errors import ModelError
-from nccli.masks.make import make_mask, roi_entries, roi_weights
+from nccli.masks.make import make_mask
 from nccli.masks.segment import SegConfig, SegNetwork, foreground, pack, read_network, reduced_size, unpack
 from nccli.media.picture import Picture
 from nccli.train.label import label, plausibility
@@ -192,15 +193,25 @@ def test_training_saves_goes_on_and_publishes(labels: Path, clip: Path, tmp_path
     picture, _ = scene(7, 100)
     assert foreground(path, picture[:70]).shape == (70, 100)
     again.step(load_pool(labels, []))
+    image = {
+        "name": "tiny",
+        "id": 1,
+        "file": "tiny",
+        "sha256": "",
+        "about": "",
+        "retired": "",
+        "kind": "image",
+    }
+    (models / "index.json").write_text(json.dumps([image, *json.loads((models / "index.json").read_text())]))
     newer = publish_seg(again.average, 0.5, models)
-    listed = json.loads((models / "roi.json").read_text())
-    assert [item["file"] for item in listed] == [newer.name]
-    assert sorted(p.name for p in models.iterdir()) == sorted([newer.name, "roi.json"])
+    listed = json.loads((models / "index.json").read_text())
+    assert [(item["file"], item["kind"]) for item in listed] == [("tiny", "image"), (newer.name, "mask")]
+    assert sorted(p.name for p in models.iterdir()) == sorted([newer.name, "index.json"])
 
 
 def test_shipped_weights_are_small_and_intact() -> None:
-    entry = next(entry for entry in roi_entries() if entry.name == "seg")
-    path = roi_weights("seg")
+    entry = find_mask_network("seg")
+    path = intact_path(entry)
     assert path.name == entry.file == f"seg-{entry.sha256[:8]}.safetensors"
     assert path.stat().st_size < 2_000_000
     assert path.with_suffix(".md").is_file()
@@ -213,7 +224,7 @@ def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         read_network(broken)
     with pytest.raises(ModelError):
-        roi_weights("other")
+        find_mask_network("other")
 
 
 def test_seg_makes_a_mask_of_two_values(astronaut: Pixels) -> None:
@@ -236,7 +247,7 @@ SEEN = {
 @pytest.mark.parametrize("name", SEEN)
 def test_seg_finds_what_stands_in_front(name: str) -> None:
     pixels = getattr(pytest.importorskip("skimage.data"), name)()
-    mask = foreground(roi_weights("seg"), pixels)
+    mask = foreground(intact_path(find_mask_network("seg")), pixels)
     inside, outside = SEEN[name]
     assert min(mask[place].mean() for place in inside) > 0.9
     assert max(mask[place].mean() for place in outside) < 0.1
@@ -249,6 +260,6 @@ def test_seg_is_quick() -> None:
     times = []
     for _ in range(5):
         start = time.process_time()
-        foreground(roi_weights("seg"), pixels)
+        foreground(intact_path(find_mask_network("seg")), pixels)
         times.append(time.process_time() - start)
     assert min(times) < 0.06

@@ -20,7 +20,7 @@ from nccli.media.formats import FORMATS
 from nccli.media.picture import Metadata, Picture
 from nccli.media.png import chunk_of
 from nccli.media.save import lost, write_picture
-from nccli.media.still import read_picture
+from nccli.media.still import picture_of, read_picture
 from tests.support import Pixels
 
 BOMB_TAGS = 4000
@@ -218,12 +218,21 @@ def test_transparent_gray(small: Pixels, depth: int) -> None:
         rows = np.packbits(ones.reshape(len(values), -1).astype(np.uint8), axis=1)
     lines = b"".join(b"\0" + row.tobytes() for row in rows)
     data = b"\x89PNG\r\n\x1a\n" + chunk_of(b"IHDR", struct.pack(">IIBBBBB", 47, 33, depth, 0, 0, 0, 0))
-    high = 0 if depth > 8 else 0xAB00
-    data += chunk_of(b"tRNS", struct.pack(">H", key | high)) + chunk_of(b"IDAT", zlib.compress(lines))
-    picture = read_picture(data + chunk_of(b"IEND", b""), "a")
+    data += chunk_of(b"tRNS", struct.pack(">H", key)) + chunk_of(b"IDAT", zlib.compress(lines))
+    data += chunk_of(b"IEND", b"")
+    picture = read_picture(data, "a")
     assert np.array_equal(picture.alpha == 0, values == key)
+    opened = picture_of(Image.open(io.BytesIO(data)))
+    assert np.array_equal(opened.alpha == 0, values == key)
     scale = 1 if depth >= 8 else 255 // peak
     assert np.array_equal(picture.pixels[..., 0], values * scale)
+
+
+def test_only_as_many_bits_of_a_key_count_as_samples_have(small: Pixels) -> None:
+    key = 0xAB00 | int(small[5, 7, 0])
+    data = saved(Image.fromarray(small[..., 0]), "PNG")
+    data = data[:33] + chunk_of(b"tRNS", struct.pack(">H", key)) + data[33:]
+    assert np.array_equal(read_picture(data, "a").alpha == 0, small[..., 0] == small[5, 7, 0])
 
 
 def test_transparent_colour_of_sixteen_bits(small: Pixels) -> None:
@@ -234,6 +243,12 @@ def test_transparent_colour_of_sixteen_bits(small: Pixels) -> None:
     picture = read_picture(data, "a")
     assert np.array_equal(picture.alpha == 0, (samples == key).all(axis=2))
     assert np.array_equal(picture.pixels, samples)
+
+
+def test_a_gray_gif_keeps_its_own_key() -> None:
+    values = np.arange(4, dtype=np.uint8).repeat(16).reshape(8, 8) * 85
+    data = saved(Image.fromarray(values), "GIF", transparency=1)
+    assert read_picture(data, "a").alpha is None
 
 
 @pytest.mark.parametrize("megabytes", [0.1, 1.2, 5])

@@ -13,7 +13,7 @@ from PIL import Image
 
 import nccli
 import nccli.pillow
-from nccli.codec.image import decode_bytes
+from nccli.codec.opened import decode_bytes
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId
 from nccli.media.boxes import code_points, with_code_points

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,18 @@ import torch
 from torch import Tensor
 
 from nccli import catalogue
-from nccli.catalogue.entries import entries, find, find_for_file, model_path, verify
+from nccli.catalogue.entries import (
+    all_entries,
+    entries,
+    find,
+    find_for_file,
+    find_mask_network,
+    model_path,
+    verify,
+)
 from nccli.catalogue.load import load_file, load_model
 from nccli.errors import ModelError, UnsupportedError
+from nccli.networks.entry import Entry, ModelKind
 from nccli.networks.weights import ImageWeights, read_weights, save_weights
 
 CPU = torch.device("cpu")
@@ -117,7 +126,7 @@ def test_damaged_weights_are_never_used(
     damaged = bytearray(model_path(weights.entry).read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / weights.entry.file).write_bytes(damaged)
-    (tmp_path / "index.json").write_text(json.dumps([asdict(weights.entry)]))
+    (tmp_path / "index.json").write_text(json.dumps([weights.entry.listed()]))
     monkeypatch.setattr(catalogue.entries, "models_folder", lambda: tmp_path)
     entry = replace(weights.entry, about="not loaded before")
     assert not verify(entry)
@@ -126,3 +135,18 @@ def test_damaged_weights_are_never_used(
     (tmp_path / weights.entry.file).unlink()
     with pytest.raises(ModelError, match="missing"):
         load_model(entry, "cpu")
+
+
+def test_one_catalogue_for_all_kinds() -> None:
+    seg = find_mask_network("seg")
+    assert seg.kind == ModelKind.MASK
+    assert seg not in entries()
+    with pytest.raises(ModelError, match="no model named 'seg'"):
+        find("seg")
+    with pytest.raises(UnsupportedError):
+        find_for_file(seg.id, seg.tag)
+    with pytest.raises(ModelError, match="makes masks"):
+        load_model(seg)
+    assert all(Entry.of(entry.listed()) == entry for entry in all_entries())
+    with pytest.raises(ValueError, match="tea"):
+        Entry.of(seg.listed() | {"kind": "tea"})

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import tarfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -295,7 +295,7 @@ def exported(
 ) -> tuple[ImageWeights, Path]:
     models = tmp_path_factory.mktemp("models")
     path = publish(trained[1], models, "tiny", "a test", tiles[:4])
-    entry = Entry(**json.loads((models / "index.json").read_text())[0])
+    entry = Entry.of(json.loads((models / "index.json").read_text())[0])
     return load_file(path, entry, CPU), models
 
 
@@ -324,8 +324,8 @@ def test_a_retired_model_keeps_its_id(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (old,) = [Entry(**i) for i in json.loads((exported[1] / "index.json").read_text()) if i["id"] == 1]
-    (tmp_path / "index.json").write_text(json.dumps([asdict(old)]))
+    (old,) = [Entry.of(i) for i in json.loads((exported[1] / "index.json").read_text()) if i["id"] == 1]
+    (tmp_path / "index.json").write_text(json.dumps([old.listed()]))
     (tmp_path / old.file).write_bytes(b"weights")
     path = publish(trained[1], tmp_path, "tiny", "new", tiles[:1], retire="gone with 0.2")
     assert {p.name for p in tmp_path.iterdir()} == {"index.json", path.name}
