@@ -22,6 +22,7 @@ from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS, interpolate_anchors
 from nccli.errors import FormatError
 from nccli.networks.entropy_model import DetailModel, EntropyModel
+from nccli.networks.interface import Context
 
 SYMBOL_LIMIT = 2**15 - 1
 """Largest magnitude of a symbol."""

@@ -55,6 +55,7 @@ def _add_plan(image: argparse.ArgumentParser) -> None:
     image.add_argument("--every", type=int, default=Plan.every, help="steps between turns of SOAP's bases")
     image.add_argument("--longest", type=int, default=Plan.longest, help="side of its largest covariance")
     image.add_argument("--fuse", action="store_true", help="compile the residual blocks")
+    image.add_argument("--details", action="store_true", help="only the scales of details learn")
     image.add_argument(
         "--metric", choices=sorted(DISTORTIONS), default=Plan.metric, help="distortion to train for"
     )

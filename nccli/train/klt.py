@@ -90,7 +90,11 @@ def detail_start(model: ImageModel, error: Tensor) -> None:
     patches = flatten(F.pixel_unshuffle(error * PIXEL_SCALE, PATCH))
     basis, spread = principal_components(patches, patches.shape[1])
     model.details.basis.copy_(basis)
-    cast(Tensor, model.entropy.detail_head.bias).copy_(torch.log2(spread).repeat_interleave(4))
+    density = model.y_density
+    weights, ratios = torch.softmax(density.logits, 0), torch.exp2(density.log2_ratios)
+    unit = -0.5 * torch.log2((weights * ratios.square()).sum())  # what the density takes for a variance of one
+    model.entropy.detail_head.weight.zero_()
+    cast(Tensor, model.entropy.detail_head.bias).copy_((torch.log2(spread) + unit).repeat_interleave(4))
     for anchor in range(NUM_ANCHORS):
         step = natural_step(rate_to_lambda(FIRST_ANCHOR + anchor * ANCHOR_SPACING))
         model.detail_step[anchor] = math.log2(step) + DETAIL_OCTAVES

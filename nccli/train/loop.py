@@ -51,7 +51,9 @@ class Trainer:
         self.model = ImageModel(CONFIGS[plan.size]).to(device)
         self.average = ImageModel(CONFIGS[plan.size]).to(device)
         slow = {id(p) for layer in linear_layers(self.model) for p in layer.parameters()}
-        parameters = list(self.model.parameters())
+        if plan.details:
+            self._freeze()
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = Soap(
             (
                 (1.0, [p for p in parameters if id(p) not in slow]),
@@ -72,6 +74,11 @@ class Trainer:
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.plan.bf16, cache_enabled=self.device.type == "cpu"
         )
+
+    def _freeze(self) -> None:
+        """Only the network of the details' scales learns."""
+        for name, p in self.model.named_parameters():
+            p.requires_grad_(name.startswith("entropy.detail_"))
 
     def start(self, tiles: Tiles) -> None:
         """Initialise a new run from the KLT of the tiles."""

@@ -32,6 +32,7 @@ class Plan:
         metric: the distortion to train for, a key of `DISTORTIONS`.
         every: steps between turns of the optimiser's bases.
         longest: side of its largest covariance.
+        details: only the network of the details' scales learns.
     """
 
     size: str = "s"
@@ -51,6 +52,7 @@ class Plan:
     metric: str = "mse"
     every: int = 20
     longest: int = 330
+    details: bool = False
 
 
 @dataclass
