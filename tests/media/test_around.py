@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nccli.errors import MediaError
 from nccli.media.exif import ORIENTATION
@@ -125,8 +125,6 @@ def test_exif_in_all_its_places_of_a_png(small: Pixels, orientation: int, way: s
         "APP1": chunk_of(b"zTXt", keyword + b"\0\0" + zlib.compress(text)),
     }[way]
     picture = read_picture(png_with(small, chunk), "a")
-    from PIL import ImageOps
-
     image = Image.fromarray(small)
     image.getexif()[ORIENTATION] = orientation
     assert np.array_equal(picture.pixels, np.asarray(ImageOps.exif_transpose(image)))
@@ -134,6 +132,20 @@ def test_exif_in_all_its_places_of_a_png(small: Pixels, orientation: int, way: s
     tags.load(picture.metadata.exif)
     assert (tags[ORIENTATION], tags[271], tags[33432]) == (1, "a maker", "a copyright")
     assert tags.get_ifd(34665)[36867] == "2026:01:02 03:04:05"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_is_turned_as_its_boxes_say(photo: Pixels, orientation: int) -> None:
+    block = Image.Exif()
+    block[ORIENTATION], block[271] = orientation, "a maker"
+    data = saved(Image.fromarray(photo), "AVIF", quality=95, exif=block)
+    image = Image.fromarray(photo)
+    image.getexif()[ORIENTATION] = orientation
+    picture = read_picture(data, "a")
+    assert np.abs(picture.pixels.astype(int) - np.asarray(ImageOps.exif_transpose(image))).mean() < 4
+    tags = Image.Exif()
+    tags.load(picture.metadata.exif)
+    assert (tags.get(ORIENTATION, 1), tags[271]) == (1, "a maker")
 
 
 @pytest.mark.parametrize("name", ["png", "jpg", "webp", "tiff", "avif"])
