@@ -23,11 +23,11 @@ from nccli.coding.analysis import Analyser
 from nccli.coding.search import setting_at
 from nccli.entropy.rate import lambda_to_rate
 from nccli.program.inputs import limit_threads
-from nccli.refinement.aims import Fixed
-from nccli.refinement.judge import Task
-from nccli.refinement.metric import Source
-from nccli.refinement.optimise import FREEZE_Z, Optimiser
-from nccli.refinement.problem import Engine
+from nccli.refinement.descent.aims import Fixed
+from nccli.refinement.descent.judge import Task
+from nccli.refinement.descent.metric import Source
+from nccli.refinement.descent.optimise import FREEZE_Z, Optimiser
+from nccli.refinement.descent.problem import Engine
 
 ROUNDS = 9
 

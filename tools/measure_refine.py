@@ -153,7 +153,7 @@ def feature_distance(x: nccli.Picture | Any, x_hat: Any) -> float:
     """The feature metric of a decoded picture."""
     import torch
 
-    from nccli.refinement.metric import Source, make_metric
+    from nccli.refinement.descent.metric import Source, make_metric
 
     device = torch.device("cpu")
     a, b = (Source(p).distortion(slice(None), slice(None), device).x for p in (x, x_hat))

@@ -10,7 +10,7 @@ import numpy as np
 
 from nccli.bench.codecs import Codec
 from nccli.bench.coders import Frames
-from nccli.bench.colour import Layout, Planes, to_pixels, to_planes
+from nccli.bench.planes import Layout, Planes, to_pixels, to_planes
 from nccli.errors import MediaError
 
 FORMATS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "obu"}

@@ -129,7 +129,7 @@ def _lpips() -> Callable[[Frames, Frames], float]:
     """LPIPS with AlexNet, as in refinement."""
     import torch
 
-    from nccli.refinement.perceptual import lpips_metric
+    from nccli.refinement.descent.perceptual import lpips_metric
 
     metric = lpips_metric(None, torch.device("cpu"))
 

@@ -17,13 +17,13 @@ from nccli.cli.examples import BENCH_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.errors import UsageError
 from nccli.program.job import Failure
-from nccli.program.printer import Printer
-from nccli.program.progress import ProgressBar
+from nccli.program.report.printer import Printer
+from nccli.program.report.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from nccli.bench.published import Published
+    from nccli.bench.results.published import Published
+    from nccli.bench.results.summary import Missing, Summary
     from nccli.bench.runner import Measured, Plan
-    from nccli.bench.summary import Missing, Summary
 
 METRICS = ("psnr", "ms-ssim", "lpips")
 
@@ -138,7 +138,7 @@ def bench(
         raise SystemExit(measured.exit_code)
     summary = _write(plan, what.method, measured, absent, published)
     if not quiet:
-        from nccli.bench.table import as_text
+        from nccli.bench.results.table import as_text
 
         print(as_text(summary))
         print(f"ncc: {plan.folder / 'report.html'}", file=sys.stderr)
@@ -149,7 +149,7 @@ def bench(
 
 def _codecs(what: What, printer: Printer) -> tuple[tuple[Codec, ...], tuple[Missing, ...]]:
     """The codecs that can be run, with their settings, and those that cannot."""
-    from nccli.bench.summary import Missing
+    from nccli.bench.results.summary import Missing
 
     ladders = dict(_ladder(text) for text in what.settings)
     found, absent = [], []
@@ -229,7 +229,7 @@ def _plan(sources: tuple[str, ...], folder: Path, what: What, how: How, codecs: 
 
 
 def _published(what: What) -> tuple[Published, ...]:
-    from nccli.bench.published import read_published
+    from nccli.bench.results.published import read_published
 
     return tuple(curve for path in what.published for curve in read_published(Path(path)))
 
@@ -242,11 +242,11 @@ def _write(
     published: tuple[Published, ...],
 ) -> Summary:
     """All files of the results."""
-    from nccli.bench.page import make_page
-    from nccli.bench.plots import make_plots
+    from nccli.bench.results.page import make_page
+    from nccli.bench.results.plots import make_plots
+    from nccli.bench.results.summary import summarise
     from nccli.bench.rows import write_rows
     from nccli.bench.runner import RESULTS, TIMINGS
-    from nccli.bench.summary import summarise
 
     summary = summarise(plan, measured, absent, published, method)
     made = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import click
@@ -36,13 +36,26 @@ def gathered(**kinds: type) -> Decorator:
         @functools.wraps(command)
         def call(**values: Any) -> Any:
             for name, kind in kinds.items():
-                given = {field.name: values.pop(field.name) for field in fields(kind)}
-                values[name] = kind(**given)
+                values[name] = _taken(kind, values)
             return command(**values)
 
         return call
 
     return decorate
+
+
+def _taken(kind: Any, values: dict[str, Any]) -> Any:
+    """An object of a dataclass, and of those that its fields default to, from the parameters of their names.
+
+    What no parameter is named after keeps its default.
+    """
+    given: dict[str, Any] = {}
+    for field in fields(kind):
+        if is_dataclass(field.default):
+            given[field.name] = _taken(type(field.default), values)
+        elif field.name in values or field.default is MISSING:
+            given[field.name] = values.pop(field.name)
+    return kind(**given)
 
 
 def joined(*decorators: Decorator) -> Decorator:
@@ -126,6 +139,9 @@ model_option = click.option(
     envvar="NCC_MODEL",
     help="See `ncc models`. [env: NCC_MODEL]",
 )
+
+encoding_options = joined(rate_options, model_option)
+"""Fields of `codec.encoding.Encoding` that all commands that encode share."""
 
 common_options = joined(
     click.option(

@@ -8,16 +8,15 @@ import click
 
 from nccli.cli.common import (
     common_options,
+    encoding_options,
     gathered,
     input_options,
-    model_option,
-    rate_options,
     report_options,
 )
 from nccli.cli.examples import ENCODE_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.cli.roi import check_roi, roi_options
-from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.encoding import Encoding
 from nccli.codec.refining import PRESETS, preset
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
@@ -29,11 +28,11 @@ from nccli.program.work import Deed, Manner, work
 
 @click.command(epilog=ENCODE_EXAMPLES)
 @input_options
-@rate_options
+@encoding_options
 @roi_options
-@model_option
 @click.option(
     "--measure/--no-measure",
+    "measured",
     default=None,
     help="Report PSNR and MS-SSIM. [default: for a single input, and with --json]",
 )
@@ -48,30 +47,29 @@ from nccli.program.work import Deed, Manner, work
 )
 @common_options
 @report_options
-@gathered(manner=Manner, rate=Rate, roi=RoiOptions, common=Common)
+@gathered(manner=Manner, roi=RoiOptions, common=Common, encoding=Encoding)
 @click.pass_obj
 def encode(
     trace: bool,
     sources: tuple[str, ...],
     manner: Manner,
-    rate: Rate,
+    encoding: Encoding,
     roi: RoiOptions,
-    model: str,
-    measure: bool | None,
+    measured: bool | None,
     refine_steps: int | None,
     common: Common,
 ) -> None:
     """Compress pictures: files, folders, patterns, or - for stdin."""
-    rate.check()
+    encoding.rate.check()
     todo = plan(sources, manner.output, manner.out_dir, manner.recursive, PICTURE_SUFFIXES, ".ncc")
     check_roi(roi, len(todo))
-    if measure is None:
-        measure = manner.json or (len(todo) == 1 and not manner.quiet)
+    if measured is None:
+        measured = manner.json or (len(todo) == 1 and not manner.quiet)
     effort = None
     if refine_steps is not None:
         if roi.roi_background is not None:
             raise UsageError("--refine goes with --roi-gain, not with --roi-background")
         effort = replace(preset("default"), steps=refine_steps)
-    encoding = Encoding(rate, model, common.device, measure, refine=effort)
+    encoding = replace(encoding, device=common.device, measure=measured, refine=effort)
     deed = Deed("encoded" if effort is None else "refined")
     work(todo, EncodeOptions(common, encoding, roi), manner, deed, trace, attempt)

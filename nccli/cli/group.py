@@ -21,7 +21,7 @@ from nccli.cli.refine import refine
 from nccli.cli.roi import roi
 from nccli.engine.local import leave
 from nccli.program.job import Failure
-from nccli.program.printer import Printer
+from nccli.program.report.printer import Printer
 
 
 def _version() -> str:

@@ -17,10 +17,10 @@ from nccli.container.kinds import read_container
 from nccli.container.section_ids import SectionId
 from nccli.errors import UnsupportedError, UsageError
 from nccli.program.job import Failure, Job
-from nccli.program.printer import Printer
-from nccli.program.rows import info_rows
-from nccli.program.tables import print_info
-from nccli.program.total import Total
+from nccli.program.report.listing import info_rows
+from nccli.program.report.printer import Printer
+from nccli.program.report.text import print_info
+from nccli.program.report.total import Total
 
 
 @click.command()
@@ -86,7 +86,7 @@ def _roi_rows(container: ImageContainer, drawings: Drawings) -> dict[str, Any]:
     """What there is to say about a region of interest; makes the drawings."""
     rows: dict[str, Any] = {}
     if container.find(SectionId.ROI) is not None:
-        from nccli.program.maps import describe
+        from nccli.program.describe import describe
 
         rows["roi"] = describe(container)
     if drawings.roi_map is not None:

@@ -11,7 +11,7 @@ from nccli.catalogue.entries import card, entries, mask_entries, model_path, ver
 from nccli.cli.models_fetch import fetch_models
 from nccli.errors import ExitCode, ModelError
 from nccli.networks.entry import Entry
-from nccli.program.tables import print_models
+from nccli.program.report.text import print_models
 from nccli.zoo.cache import fetched
 from nccli.zoo.names import zoo_models
 

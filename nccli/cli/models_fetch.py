@@ -9,8 +9,8 @@ import click
 from nccli.cli.failures import attempt
 from nccli.errors import ModelError
 from nccli.program.job import Failure
-from nccli.program.printer import Printer
-from nccli.program.progress import ProgressBar
+from nccli.program.report.printer import Printer
+from nccli.program.report.progress import ProgressBar
 from nccli.zoo.cache import Fetched
 from nccli.zoo.fetch import SOURCE, fetch
 from nccli.zoo.names import ZooModel, zoo_models_named

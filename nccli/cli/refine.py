@@ -10,17 +10,16 @@ from nccli.cli.common import (
     PATH,
     Decorator,
     common_options,
+    encoding_options,
     gathered,
     input_options,
     joined,
-    model_option,
-    rate_options,
     report_options,
 )
 from nccli.cli.examples import REFINE_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.cli.roi import check_roi, roi_options
-from nccli.codec.encoding import Encoding, Rate
+from nccli.codec.encoding import Encoding
 from nccli.codec.refining import PRESETS, Method, RefineOptions, parse_metrics, preset
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
@@ -138,7 +137,7 @@ tuning_options: Decorator = joined(
 
 @click.command(epilog=REFINE_EXAMPLES)
 @input_options
-@rate_options
+@encoding_options
 @roi_options
 @tuning_options
 @click.option(
@@ -146,20 +145,18 @@ tuning_options: Decorator = joined(
 )
 @click.option("--trace", metavar="FILE.csv", type=click.Path(), help="Write a table of the run.")
 @click.option("--plot", metavar="FILE", type=click.Path(), help="Draw the run, .png or .svg.")
-@model_option
 @common_options
 @report_options
-@gathered(manner=Manner, rate=Rate, roi=RoiOptions, tuning=Tuning, common=Common)
+@gathered(manner=Manner, roi=RoiOptions, tuning=Tuning, common=Common, encoding=Encoding)
 @click.pass_obj
 def refine(
     show_trace: bool,
     sources: tuple[str, ...],
     manner: Manner,
-    rate: Rate,
+    encoding: Encoding,
     roi: RoiOptions,
     tuning: Tuning,
     common: Common,
-    model: str,
     original: str | None,
     trace: str | None,
     plot: str | None,
@@ -169,7 +166,7 @@ def refine(
     Or take the latents of an ncc file and its --original as the start. Ctrl-C writes the best so far.
     The result is never worse than the plain encode in bpp + lambda * 255^2 * MSE.
     """
-    rate.check()
+    encoding.rate.check()
     wanted = NCC_SUFFIXES if original else PICTURE_SUFFIXES
     todo = plan(sources, manner.output, manner.out_dir, manner.recursive, wanted, ".ncc")
     if len(todo) > 1 and any((original, trace, plot)):
@@ -179,6 +176,6 @@ def refine(
         raise UsageError("refine goes with --roi-gain, not with --roi-background")
     if plot and not plot.lower().endswith((".png", ".svg")):
         raise UsageError(f"plots are .png or .svg, not {plot}")
-    encoding = Encoding(rate, model, common.device, refine=tuning.options())
+    encoding = replace(encoding, device=common.device, refine=tuning.options())
     options = EncodeOptions(common, encoding, roi, original, trace, plot)
     work(todo, options, manner, Deed("refined"), show_trace, attempt)

@@ -10,7 +10,7 @@ from nccli.errors import UsageError
 
 
 class Method(StrEnum):
-    """Stand-ins for rounding, see `refinement/relax`."""
+    """Stand-ins for rounding, see `refinement/descent/relax`."""
 
     SSL = "ssl"
     LINEAR = "linear"
@@ -62,7 +62,7 @@ class RefineOptions:
         search_step_z: try all steps of z at the start.
         naive: all steps stay those of the start: refinement alone.
         base_lambda: lambda of the rate point, when it is not that of the objective.
-        metrics: (name, weight) of the distortions, see `refinement/metric`.
+        metrics: (name, weight) of the distortions, see `refinement/descent/metric`.
         lpips_weights: file with the backbone of LPIPS; None for torch's cache.
     """
 

@@ -76,18 +76,19 @@ def known_product_is_right(rows: int, inner: int, columns: int) -> bool:
     blas(left.astype(np.float64), right.astype(np.float64), product)
     if not (np.abs(product) < 2.0**53).all():
         return False
-    factors = _known(1, rows, 2**40) * 2 + 1
-    found = factors @ product.astype(np.int64)
-    return bool(np.array_equal(found, (factors @ left) @ right) and (product == np.floor(product)).all())
+    factors = _known(rows, 1, 2**40) * 2 + 1
+    mixed = (factors * left).sum(0)[:, None]
+    found = (factors * product.astype(np.int64)).sum(0)
+    return bool(np.array_equal(found, (mixed * right).sum(0)) and (product == np.floor(product)).all())
 
 
 def _known(rows: int, columns: int, limit: int) -> NDArray[np.int64]:
-    """Integers in -limit .. limit without a pattern: the top bits of a multiplicative sequence."""
+    """Integers from -limit to limit, a power of two, without a pattern: bits of a multiplicative sequence."""
     mixed = np.arange(1, rows * columns + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     top = (mixed >> np.uint64(20)).astype(np.int64)
-    return (top % (2 * limit + 1) - limit).reshape(rows, columns)
+    return ((top & (2 * limit - 1)) - limit).reshape(rows, columns)
 
 
 class Matrix:

@@ -20,7 +20,7 @@ from nccli.files import STREAM
 from nccli.masks.request import mask_file
 from nccli.program.job import Job, Outcome
 from nccli.program.options import DecodeOptions, EncodeOptions, JobOptions, MaskOptions
-from nccli.program.rows import one_or_all
+from nccli.program.report.listing import one_or_all
 
 FAILURES = ".failed"
 """Goes between the name and the suffix of the manifest, for the file of failures."""

@@ -17,7 +17,6 @@ from nccli.container.section_ids import SectionId
 from nccli.container.sections import stored_setting
 from nccli.entropy.grid import LATENT_STRIDE, Grid
 from nccli.entropy.region import FULL
-from nccli.entropy.steps import STEP_UNIT
 from nccli.masks.mask import png_of
 
 RAMP = ((0, 0, 4), (60, 15, 110), (150, 40, 105), (225, 90, 45), (250, 180, 30), (252, 255, 200))
@@ -38,21 +37,6 @@ class BitsMap:
 
     png: bytes
     most: float
-
-
-def describe(container: ImageContainer) -> dict[str, float]:
-    """A file's region in the words of the options: share, gain and feather, levels and cells."""
-    region = stored_setting(container).region
-    if region is None:
-        return {}
-    grid = Grid.of(container.header.height, container.header.width)
-    return {
-        "share": float(region.importance(grid.height, grid.width).mean() / FULL),
-        "gain": 2.0 ** (region.drop / STEP_UNIT),
-        "feather": region.feather * LATENT_STRIDE,
-        "levels": region.top,
-        "cell": LATENT_STRIDE << region.cell_log2,
-    }
 
 
 def roi_map(container: ImageContainer) -> bytes:

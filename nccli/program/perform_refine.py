@@ -11,9 +11,9 @@ from nccli.program.job import Job, Listener, Outcome
 from nccli.program.memory import check_memory
 from nccli.program.options import EncodeOptions
 from nccli.program.regions import find_region
+from nccli.refinement.descent.trace import Moment, Observer, ignore, to_csv
 from nccli.refinement.plot import draw
 from nccli.refinement.refined import Refined, refine_file, refine_picture
-from nccli.refinement.trace import Moment, Observer, ignore, to_csv
 
 
 def refine(job: Job, options: EncodeOptions, progress: Listener | None) -> Outcome:

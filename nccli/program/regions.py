@@ -17,7 +17,7 @@ from nccli.media.picture import Picture
 from nccli.program.options import EncodeOptions
 
 if TYPE_CHECKING:
-    from nccli.refinement.metric import Importance
+    from nccli.refinement.descent.metric import Importance
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from nccli.program.batch import run
 from nccli.program.job import Failure, Job, Outcome
 from nccli.program.manifest import Manifest, files_beside, settings_of
 from nccli.program.options import JobOptions
-from nccli.program.printer import Printer
-from nccli.program.progress import ProgressBar
-from nccli.program.total import Total
+from nccli.program.report.printer import Printer
+from nccli.program.report.progress import ProgressBar
+from nccli.program.report.total import Total
 
 
 @dataclass(frozen=True)

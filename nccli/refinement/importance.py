@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nccli.masks.mask import DEFAULT_GAIN, Mask
-from nccli.refinement.metric import Importance
+from nccli.refinement.descent.metric import Importance
 
 
 def importance_of(mask: Mask, gain: float | None) -> Importance:

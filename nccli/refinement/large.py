@@ -10,13 +10,13 @@ from nccli.codec.refining import RefineOptions
 from nccli.coding.sender import Latents, price
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS, STEP_Z_CHOICES
-from nccli.refinement.aims import Control, Fixed, Quality, Size
-from nccli.refinement.judge import Judge, Task
-from nccli.refinement.metric import Source
-from nccli.refinement.optimise import Optimiser, Result
-from nccli.refinement.problem import Engine, Problem
+from nccli.refinement.descent.aims import Control, Fixed, Quality, Size
+from nccli.refinement.descent.judge import Judge, Task
+from nccli.refinement.descent.metric import Source
+from nccli.refinement.descent.optimise import Optimiser, Result
+from nccli.refinement.descent.problem import Engine, Problem
+from nccli.refinement.descent.trace import Moment, Observer, Row
 from nccli.refinement.start import searched
-from nccli.refinement.trace import Moment, Observer, Row
 from nccli.refinement.windows import pilot, window_task, windows, write_back
 
 PILOT_SHARE = 0.5

@@ -13,14 +13,14 @@ from nccli.coding.sender import Latents, Stream, send
 from nccli.errors import UsageError
 from nccli.media.picture import Pixels
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.aims import Control
-from nccli.refinement.judge import Task
+from nccli.refinement.descent.aims import Control
+from nccli.refinement.descent.judge import Task
+from nccli.refinement.descent.metric import Importance, Source, make_metric
+from nccli.refinement.descent.optimise import Optimiser
+from nccli.refinement.descent.problem import Engine
+from nccli.refinement.descent.trace import Observer, Row, ignore
 from nccli.refinement.large import Refined, Start, Windows
-from nccli.refinement.metric import Importance, Source, make_metric
-from nccli.refinement.optimise import Optimiser
-from nccli.refinement.problem import Engine
 from nccli.refinement.start import control_for, lambda_of, searched, starts
-from nccli.refinement.trace import Observer, Row, ignore
 from nccli.refinement.trim import trim
 from nccli.refinement.verdict import Verdict
 from nccli.refinement.windows import windows

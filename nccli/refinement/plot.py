@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from nccli.errors import UsageError
-from nccli.refinement.trace import Row
+from nccli.refinement.descent.trace import Row
 
 WIDTH, PANEL, MARGIN = 720, 180, 56
 """Pixels: of the drawing, of one panel's height, and around its axes."""

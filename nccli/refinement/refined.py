@@ -21,12 +21,12 @@ from nccli.coding.sender import Latents, Stream
 from nccli.errors import UsageError
 from nccli.media.picture import Picture, change_depth
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.aims import ELASTICITY
-from nccli.refinement.metric import Importance
+from nccli.refinement.descent.aims import ELASTICITY
+from nccli.refinement.descent.metric import Importance
+from nccli.refinement.descent.trace import Observer, Row, ignore
 from nccli.refinement.pipeline import Improvement, Plan, improve
 from nccli.refinement.start import lambda_of
 from nccli.refinement.stored import Stored, read_stored
-from nccli.refinement.trace import Observer, Row, ignore
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def refine(
         device: `auto`, `cpu` or `cuda`.
         measure: report PSNR and MS-SSIM.
         importance: weight of every pixel's squared error, (h, w) in 0 .. 1.
-        observer: told how it goes, see `refinement.trace.Moment`.
+        observer: told how it goes, see `refinement.descent.trace.Moment`.
 
     Raises:
         UsageError: the image or the request makes no sense.

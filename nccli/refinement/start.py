@@ -18,9 +18,9 @@ from nccli.entropy.setting import Setting
 from nccli.entropy.steps import STEP_Z_CHOICES
 from nccli.media.picture import Pixels
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.aims import Control, Fixed, Quality, Size
-from nccli.refinement.judge import Judge, Task
-from nccli.refinement.problem import Problem
+from nccli.refinement.descent.aims import Control, Fixed, Quality, Size
+from nccli.refinement.descent.judge import Judge, Task
+from nccli.refinement.descent.problem import Problem
 
 SAME_OCTAVES = 0.05
 """Difference of lambda that the optimisation is left to deal with."""

@@ -11,8 +11,8 @@ from nccli.coding.tiles import Shape, reconstruct
 from nccli.entropy.grid import Grid
 from nccli.media.metrics import psnr
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.aims import Control, Fixed, Measured, Quality, Size
-from nccli.refinement.metric import Source
+from nccli.refinement.descent.aims import Control, Fixed, Measured, Quality, Size
+from nccli.refinement.descent.metric import Source
 from nccli.refinement.windows import windows
 
 

@@ -17,9 +17,9 @@ from nccli.coding.tiles import Span
 from nccli.entropy.grid import HYPER_STRIDE, LATENT_STRIDE, Grid
 from nccli.entropy.region import RateField
 from nccli.entropy.setting import Setting
-from nccli.refinement.judge import Task
-from nccli.refinement.metric import Distortion, Source
-from nccli.refinement.problem import Engine
+from nccli.refinement.descent.judge import Task
+from nccli.refinement.descent.metric import Distortion, Source
+from nccli.refinement.descent.problem import Engine
 
 INNER, MARGIN = 48, 8
 """Latents a side of a window alone, and around it; multiples of `HYPER_STRIDE`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.bench.curves import Point, difference
+from nccli.bench.results.curves import Point, difference
 from nccli.catalogue.entries import find
 from nccli.catalogue.load import load_model
 from nccli.codec.encoding import Encoding, Rate

@@ -14,9 +14,9 @@ from PIL import Image
 
 from nccli.bench.codecs import CODECS, Codec, digest, find_codec, missing
 from nccli.bench.coders import Frames, open_coder
-from nccli.bench.colour import Layout, to_pixels, to_planes
-from nccli.bench.curves import Point, difference
-from nccli.bench.published import read_published
+from nccli.bench.planes import Layout, to_pixels, to_planes
+from nccli.bench.results.curves import Point, difference
+from nccli.bench.results.published import read_published
 from nccli.bench.rows import COLUMNS, Row, read_rows, write_rows
 from nccli.errors import ExitCode, MediaError, NccError
 from nccli.media.metrics import psnr

@@ -27,7 +27,8 @@ from nccli.masks.mask import Choice, mask_of_boxes, select
 from nccli.media.metrics import psnr
 from nccli.media.picture import Picture
 from nccli.networks.weights import ImageWeights
-from nccli.program.maps import describe, draw_bits, roi_map
+from nccli.program.describe import describe
+from nccli.program.maps import draw_bits, roi_map
 from tests.support import Pixels
 
 LAMBDA = Rate(lmbda=0.02)

@@ -30,7 +30,7 @@ from nccli.networks.layers import Block, Overlap
 from nccli.networks.products import Floats
 from nccli.networks.weights import ImageWeights, fitting, to_integer
 from nccli.program.inputs import limit_threads
-from nccli.refinement.differentiable import float_view
+from nccli.refinement.descent.differentiable import float_view
 
 UNIT = 2**LATENT_BITS
 GRID = Grid(23, 18)

@@ -18,8 +18,8 @@ from nccli.media.formats import PICTURE_SUFFIXES
 from nccli.program.job import Job, MaskReport, Outcome
 from nccli.program.memory import estimate, parse_amount
 from nccli.program.plan import NCC_SUFFIXES, plan, plan_together
-from nccli.program.rows import outcome_rows
-from nccli.program.total import Total
+from nccli.program.report.listing import outcome_rows
+from nccli.program.report.total import Total
 from tests.support import ROOT, Pixels, run_ncc
 
 

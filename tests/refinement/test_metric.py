@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nccli.errors import ModelError, UsageError
-from nccli.refinement.metric import make_metric
-from nccli.refinement.perceptual import lpips_metric
+from nccli.refinement.descent.metric import make_metric
+from nccli.refinement.descent.perceptual import lpips_metric
 
 CPU = torch.device("cpu")
 

@@ -18,16 +18,16 @@ from nccli.entropy.steps import STEP_UNIT
 from nccli.errors import UsageError
 from nccli.masks.mask import DEFAULT_GAIN
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.adam import Adam
-from nccli.refinement.aims import Measured, Quality, Size
-from nccli.refinement.cost import CostTable
-from nccli.refinement.differentiable import float_view
+from nccli.refinement.descent.adam import Adam
+from nccli.refinement.descent.aims import Measured, Quality, Size
+from nccli.refinement.descent.cost import CostTable
+from nccli.refinement.descent.differentiable import float_view
+from nccli.refinement.descent.metric import Distortion, Source
+from nccli.refinement.descent.problem import Engine, Problem
+from nccli.refinement.descent.relax import Relaxation
+from nccli.refinement.descent.trace import Row, to_csv
 from nccli.refinement.importance import importance_of
-from nccli.refinement.metric import Distortion, Source
 from nccli.refinement.plot import draw
-from nccli.refinement.problem import Engine, Problem
-from nccli.refinement.relax import Relaxation
-from nccli.refinement.trace import Row, to_csv
 from nccli.refinement.windows import EDGE, INNER, MARGIN, window_task, windows, write_back
 from tests.support import Pixels, Sample, analysed, setting_of
 
@@ -110,19 +110,18 @@ def test_temperature_schedules() -> None:
 
 def test_presets_and_bad_options() -> None:
     assert [preset(name).steps for name in ("fast", "default", "best")] == [100, 500, 2000]
-    assert preset("best", steps=7, lr=None).steps == 7
     with pytest.raises(UsageError, match="unknown preset"):
         preset("slow")
     with pytest.raises(UsageError, match="no three-class form"):
-        preset("fast", method=Method.STE, classes=3)
+        RefineOptions(method=Method.STE, classes=3).check()
     with pytest.raises(UsageError, match="tau-max"):
-        preset("fast", tau_max=1.5)
+        RefineOptions(tau_max=1.5).check()
     assert parse_metrics(()) == (("mse", 1.0),)
     assert parse_metrics(("mse=0.5", "features=2")) == (("mse", 0.5), ("features", 2.0))
     with pytest.raises(UsageError, match="NAME=WEIGHT"):
         parse_metrics(("mse=x",))
     with pytest.raises(UsageError, match="unknown metric"):
-        preset("fast", metrics=parse_metrics(("psnr=1",)))
+        RefineOptions(metrics=parse_metrics(("psnr=1",))).check()
 
 
 def test_cost_at_integers_is_what_the_coder_spends(weights: ImageWeights) -> None:

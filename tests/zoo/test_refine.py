@@ -15,7 +15,7 @@ from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.sender import FLUSH_BYTES, price
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.setting import Setting
-from nccli.refinement.problem import Engine, Problem
+from nccli.refinement.descent.problem import Engine, Problem
 from nccli.zoo.cache import file_name, zoo_folder
 from tests.support import Pixels, analysed, frozen
 from tests.support.zoo import STEMS, Small, make_small, trained

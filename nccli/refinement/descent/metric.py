@@ -17,7 +17,7 @@ from torch import Tensor
 from nccli.errors import UsageError
 from nccli.media.metrics import MS_SSIM_MIN_SIDE
 from nccli.media.picture import Pixels
-from nccli.refinement.perceptual import Metric, feature_metric, lpips_metric
+from nccli.refinement.descent.perceptual import Metric, feature_metric, lpips_metric
 
 PEAK_SQUARED = 255.0**2
 

@@ -6,9 +6,9 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from nccli.bench.curves import METRICS
-from nccli.bench.summary import Entry, Summary
-from nccli.bench.table import BD_TITLES
+from nccli.bench.results.curves import METRICS
+from nccli.bench.results.summary import Entry, Summary
+from nccli.bench.results.table import BD_TITLES
 
 SIZE = (8.0, 5.0)
 """Inches."""

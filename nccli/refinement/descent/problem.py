@@ -23,8 +23,8 @@ from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LOWEST_LOG2_RATIO, ROWS_PER_OCTAVE, STEP_UNIT, STEP_Z_CHOICES
 from nccli.networks.anchors import anchor_weights
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.cost import CostTable
-from nccli.refinement.differentiable import Passes, View, float_view
+from nccli.refinement.descent.cost import CostTable
+from nccli.refinement.descent.differentiable import Passes, View, float_view
 
 CODED = 0.5
 """Table row, before rounding, from which a symbol is coded at all."""

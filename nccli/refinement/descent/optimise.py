@@ -21,14 +21,14 @@ from torch import Tensor
 from nccli.bounds import STEP_Y_LIMIT
 from nccli.codec.refining import RefineOptions
 from nccli.entropy.steps import STEP_UNIT
-from nccli.refinement.adam import Adam
-from nccli.refinement.aims import Control
-from nccli.refinement.best import Best
-from nccli.refinement.judge import Candidate, Judge, Task
-from nccli.refinement.metric import PEAK_SQUARED
-from nccli.refinement.problem import Problem
-from nccli.refinement.relax import Relaxation
-from nccli.refinement.trace import Moment, Observer, Row, ignore
+from nccli.refinement.descent.adam import Adam
+from nccli.refinement.descent.aims import Control
+from nccli.refinement.descent.best import Best
+from nccli.refinement.descent.judge import Candidate, Judge, Task
+from nccli.refinement.descent.metric import PEAK_SQUARED
+from nccli.refinement.descent.problem import Problem
+from nccli.refinement.descent.relax import Relaxation
+from nccli.refinement.descent.trace import Moment, Observer, Row, ignore
 
 FREEZE_Z, FREEZE_STEP = 0.6, 0.8
 """Shares of the schedule after which z, and then the step of y, stand still."""

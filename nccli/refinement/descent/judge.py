@@ -11,9 +11,9 @@ from torch import Tensor
 from nccli.coding.sender import Latents, price
 from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS
-from nccli.refinement.aims import Measured
-from nccli.refinement.metric import PEAK_SQUARED, Distortion
-from nccli.refinement.problem import Engine
+from nccli.refinement.descent.aims import Measured
+from nccli.refinement.descent.metric import PEAK_SQUARED, Distortion
+from nccli.refinement.descent.problem import Engine
 
 
 @dataclass(frozen=True)

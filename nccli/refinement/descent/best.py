@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from nccli.coding.sender import Latents
-from nccli.refinement.aims import Control, Fixed, Measured, Quality
-from nccli.refinement.judge import Candidate, Judge
+from nccli.refinement.descent.aims import Control, Fixed, Measured, Quality
+from nccli.refinement.descent.judge import Candidate, Judge
 
 
 class Best:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nccli.bench.summary import Entry, Summary
+from nccli.bench.results.summary import Entry, Summary
 
 BD_TITLES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM", "lpips": "LPIPS", "psnr_roi": "PSNR in ROI"}
 

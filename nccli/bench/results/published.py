@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nccli.bench.curves import Curve, Point
+from nccli.bench.results.curves import Curve, Point
 from nccli.errors import MediaError
 
 NEEDED = ("name", "bpp", "psnr")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from nccli.bench.codecs import Codec, release
-from nccli.bench.curves import METRICS, Curve, Difference, complete_images, curve_of, difference
 from nccli.bench.machine import Machine, this_machine
-from nccli.bench.published import Published
+from nccli.bench.results.curves import METRICS, Curve, Difference, complete_images, curve_of, difference
+from nccli.bench.results.published import Published
 from nccli.bench.rows import Row
 from nccli.bench.runner import Measured, Plan
 

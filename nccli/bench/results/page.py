@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nccli.bench.frames import load, shown
+from nccli.bench.results.summary import Summary
 from nccli.bench.rows import Row
 from nccli.bench.runner import Plan, picture_path
-from nccli.bench.summary import Summary
 
 TARGETS = (0.1, 0.25, 0.5, 1.0)
 """Rates in bpp at which pictures can be compared; each codec shows its nearest."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from nccli.program.job import Outcome
-from nccli.program.rows import outcome_rows
-from nccli.program.tables import print_rows
-from nccli.program.total import Total
+from nccli.program.report.listing import outcome_rows
+from nccli.program.report.text import print_rows
+from nccli.program.report.total import Total
 
 
 @dataclass(frozen=True)

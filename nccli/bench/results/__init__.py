@@ -1,0 +1,1 @@
+"""Rows into curves, tables, drawings and a page."""

@@ -1,0 +1,1 @@
+"""What people and programs read: tables and progress on stderr, JSON lines on stdout."""
