@@ -14,6 +14,7 @@ MAX_BOXES = 4096
 PROFILES = (b"prof", b"rICC")
 """Kinds of colour description that are ICC profiles."""
 
+BRIGHTNESS = (b"clli", b"mdcv")
 HIDDEN = b"hide"
 """What the type of an EXIF item is changed to, so that a decoder passes it over."""
 
@@ -66,6 +67,12 @@ def code_points(data: bytes) -> CodePoints | None:
         return None
     primaries, transfer = _number(data, place, 2), _number(data, place + 2, 2)
     return CodePoints(primaries, transfer) if max(primaries, transfer) < 256 else None
+
+
+def brightness_remarks(data: bytes) -> tuple[str, ...]:
+    """A remark for each box that says how bright a display the picture was made for; none is kept."""
+    names = sorted({box.name.decode() for box in boxes(data) if box.name in BRIGHTNESS})
+    return tuple(f"its {name} box, on the brightness of a display, is left out" for name in names)
 
 
 def with_code_points(data: bytes, points: CodePoints) -> bytes | None:

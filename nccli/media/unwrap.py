@@ -70,7 +70,8 @@ def unwrap(data: bytes, name: str) -> Stored:
         points = boxes.code_points(data)
         if points is None and not boxes.has_profile(data):
             points = avif.code_points(data)
-        return Stored(picture, avif=Metadata(exif=exif, colour=Colour(points) if points else None))
+        stated = Metadata(exif=exif, colour=Colour(points) if points else None)
+        return Stored(picture, remarks=boxes.brightness_remarks(data), avif=stated)
     file = tiff.opened(data, name)
     if file is None:
         return Stored(data)

@@ -16,6 +16,7 @@ import nccli.pillow
 from nccli.codec.opened import decode_bytes
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId
+from nccli.media import boxes
 from nccli.media.boxes import code_points, with_code_points
 from nccli.media.colour import CodePoints, Colour, worth_keeping
 from nccli.media.picture import Metadata, Picture
@@ -172,6 +173,14 @@ def test_python(small: Pixels, tmp_path: Path) -> None:
     assert decode_bytes(nccli.encode(hdr, device="cpu").data).picture.metadata.colour == Colour(
         CodePoints(9, 16)
     )
+
+
+def test_brightness_in_an_avif_is_remarked(small: Pixels) -> None:
+    data = avif_of(small, CodePoints(9, 16))
+    place = data.index(b"pasp") if b"pasp" in data else data.index(b"pixi")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(boxes, "BRIGHTNESS", (data[place : place + 4],))
+        assert "brightness" in read_picture(data, "a").remarks[0]
 
 
 def test_brightness_of_a_display_is_remarked(small: Pixels) -> None:
