@@ -1,4 +1,4 @@
-"""Fields of the details section. Source: docs/FORMAT.md section 3.3. Standard library only."""
+"""Fields of the details section. Source: docs/FORMAT.md section 3.4. Standard library only."""
 
 from __future__ import annotations
 
