@@ -1,18 +1,19 @@
 """Details: what the synthesis misses of a picture, coded after y and given it.
 
 Most pictures have none. Where quality is to be higher than the synthesis can bring, or a picture is of a kind that
-it does not know, they say the rest. Source: docs/FORMAT.md section 6.1.
+it does not know, they say the rest. Source: docs/FORMAT.md section 3.4.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.coding.schedule import Features, step_sizes, symbols_checksum, table_rows
+from nccli.coding.schedule import Features, step_sizes, table_rows
 from nccli.container.detail_section import CHANNEL_UNIT, DetailFields, pack_details, unpack_details
 from nccli.entropy.coder import IntArray, SymbolDecoder, SymbolEncoder, symbol_bits
 from nccli.entropy.grid import Grid
@@ -117,6 +118,11 @@ def bands(
         yield Band((top, bottom), table_rows(scales, log2, weights.y_tables.rows))
 
 
+def details_checksum(symbols: NDArray[np.int16], start: int) -> int:
+    """CRC-32 of symbols as little-endian 16-bit integers."""
+    return zlib.crc32(np.ascontiguousarray(symbols, "<i2").data, start)
+
+
 def _model(weights: EntropyModel) -> DetailModel:
     if weights.details is None:
         raise FormatError("details of a model that has none", found=weights.entry.name)
@@ -149,7 +155,7 @@ def read_details(
             raise FormatError("a detail is out of range", expected=f"at most {SYMBOL_LIMIT}")
         whole = np.zeros(band.indexes.size, np.int16)
         whole[sent] = coded
-        checksum = symbols_checksum(whole, checksum)
+        checksum = details_checksum(whole, checksum)
         band.part(symbols)[...] = whole.reshape(fields.channels, -1, grid.width)
     coder.finish()
     if checksum & 0xFFFF != fields.checksum:
@@ -193,7 +199,7 @@ def code_details(
         indexes = band.indexes[:channels].reshape(-1)
         whole, sent = band.part(symbols).reshape(-1), np.flatnonzero(indexes)
         coder.code(weights.y_tables, indexes[sent], whole[sent].astype(np.int32))
-        checksum = symbols_checksum(whole, checksum)
+        checksum = details_checksum(whole, checksum)
     payload = pack_details(DetailFields(channels, offset, checksum & 0xFFFF, coder.finish()))
     return Details(offset, symbols, payload)
 
