@@ -17,10 +17,10 @@ from nccli.coding.schedule import Features, step_sizes, table_rows
 from nccli.container.detail_section import CHANNEL_UNIT, DetailFields, pack_details, unpack_details
 from nccli.entropy.coder import IntArray, SymbolDecoder, SymbolEncoder, symbol_bits
 from nccli.entropy.grid import Grid
-from nccli.entropy.rate import FIRST_ANCHOR, rate_to_lambda
+from nccli.entropy.rate import FIRST_ANCHOR, RATE_UNIT
 from nccli.entropy.region import RateField
 from nccli.entropy.setting import Setting
-from nccli.entropy.steps import LATENT_BITS, interpolate_anchors
+from nccli.entropy.steps import LATENT_BITS, STEP_UNIT, interpolate_anchors
 from nccli.errors import FormatError
 from nccli.networks.entropy_model import DetailModel, EntropyModel
 from nccli.networks.interface import Context
@@ -190,7 +190,7 @@ def code_details(
     for band in found:  # what has no row is not sent
         kept = band.indexes.reshape(model.channels, -1, grid.width) > 0
         band.part(symbols)[~kept] = 0
-    channels = _worth(weights, setting, found, symbols, scaled, steps)
+    channels = _worth(weights, setting.field(grid), setting.step_y, found, symbols, scaled, steps)
     if not channels:
         return None
     coder, checksum = SymbolEncoder(), 0
@@ -221,13 +221,17 @@ def _rounded(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _worth(
     weights: EntropyModel,
-    setting: Setting,
+    field: RateField,
+    step_y: int,
     found: list[Band],
     symbols: NDArray[np.int16],
     scaled: NDArray[np.float32],
     steps: NDArray[np.float32],
 ) -> int:
-    """How many channels make bits + lambda * 255^2 * squared error least."""
+    """How many channels make bits + lambda * 255^2 * squared error least.
+
+    lambda is that of the position's rate point, and follows the steps where these leave the axis.
+    """
     units = len(symbols) // CHANNEL_UNIT
     bits = np.zeros(units)
     for band in found:
@@ -235,10 +239,10 @@ def _worth(
         channel, place = np.nonzero(indexes)
         cost = symbol_bits(weights.y_tables, indexes[channel, place], flat[channel, place].astype(np.int32))
         bits += np.bincount(channel // CHANNEL_UNIT, cost, minlength=units)
-    gained = (scaled * scaled - np.square(scaled - symbols)) * (steps * steps)
-    squared = gained.reshape(units, -1).sum(1, dtype=np.float64)
-    # Squared error is a mean over three samples per pixel, details stand for samples times PIXEL_SCALE.
-    worth = rate_to_lambda(setting.rate) * _model(weights).pixel_weight * squared
+    log2_lambda = field.local / RATE_UNIT - 12 - (field.beyond + step_y) * (2 / STEP_UNIT)
+    value = (steps * steps * np.exp2(log2_lambda)).astype(np.float32)
+    gained = (scaled * scaled - np.square(scaled - symbols)) * value
+    worth = _model(weights).pixel_weight * gained.reshape(units, -1).sum(1, dtype=np.float64)
     total = np.cumsum(worth - bits)
     best = int(np.argmax(total))
     return (best + 1) * CHANNEL_UNIT if total[best] > OVERHEAD_BITS else 0
