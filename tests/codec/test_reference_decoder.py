@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nccli.catalogue.entries import models_folder
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import encode_picture
+from nccli.codec.image import decode_stored, encode_picture, model_of
 from nccli.coding.payload import read_payload
 from nccli.coding.sender import Latents, send
 from nccli.container.framing import Section
@@ -27,6 +27,7 @@ from nccli.media.picture import Picture
 from nccli.networks.weights import ImageWeights
 from tests import reference_coder
 from tests import reference_decoder as reference
+from tests.make_vectors import FOLDER
 from tests.support import ROOT, Pixels, encode, resealed, with_crc
 
 ESCAPED = [5, -5, 127, 128, -129, 10**5, -(10**5), 2**31 - 1, -(2**31)]
@@ -63,6 +64,19 @@ def decoded_by_nccli(weights: ImageWeights, data: bytes) -> NDArray[np.int32]:
 
 def agree(weights: ImageWeights, data: bytes) -> bool:
     return np.array_equal(reference.decode_y_hat(data, models_folder()), decoded_by_nccli(weights, data))
+
+
+def test_details_agree() -> None:
+    files = [path.read_bytes() for path in sorted(FOLDER.glob("details*.ncc"))]
+    assert len(files) >= 3
+    for data in files:
+        container = read_image(data)
+        ours = decode_stored(container, model_of(container, "cpu")).stream
+        y_hat, details = reference.decode_image(data, models_folder())
+        assert np.array_equal(y_hat, ours.y_hat)
+        assert ours.details is not None
+        assert details is not None
+        assert np.array_equal(details, ours.details.symbols)
 
 
 def reference_tables(tables: Tables) -> reference.Tables:

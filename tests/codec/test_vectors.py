@@ -9,7 +9,7 @@ import pytest
 
 from nccli.codec.opened import decode_bytes
 from nccli.container.image_file import read_image
-from tests.make_vectors import FOLDER, Vector, y_hat_digest
+from tests.make_vectors import FOLDER, Vector, digests
 
 VECTORS = [Vector(**item) for item in json.loads((FOLDER / "index.json").read_text())]
 
@@ -17,7 +17,7 @@ VECTORS = [Vector(**item) for item in json.loads((FOLDER / "index.json").read_te
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v.file)
 def test_symbols_are_exact_and_samples_close(vector: Vector) -> None:
     file = (FOLDER / vector.file).read_bytes()
-    assert y_hat_digest(file) == vector.y_hat
+    assert digests(file) == (vector.y_hat, vector.details)
     picture = decode_bytes(file, device="cpu").picture
     with np.load((FOLDER / vector.file).with_suffix(".npz")) as expected:
         assert picture.pixels.shape == expected["pixels"].shape
@@ -42,3 +42,7 @@ def test_vectors_cover_the_header() -> None:
     assert {h.depth for h in headers} == {8, 16}
     assert {h.gray for h in headers} == {False, True}
     assert len({h.rate for h in headers}) >= 4
+
+
+def test_vectors_cover_details() -> None:
+    assert sum(bool(v.details) for v in VECTORS) >= 3
