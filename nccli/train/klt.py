@@ -92,7 +92,9 @@ def detail_start(model: ImageModel, error: Tensor) -> None:
     model.details.basis.copy_(basis)
     density = model.y_density
     weights, ratios = torch.softmax(density.logits, 0), torch.exp2(density.log2_ratios)
-    unit = -0.5 * torch.log2((weights * ratios.square()).sum())  # what the density takes for a variance of one
+    unit = -0.5 * torch.log2(
+        (weights * ratios.square()).sum()
+    )  # what the density takes for a variance of one
     model.entropy.detail_head.weight.zero_()
     cast(Tensor, model.entropy.detail_head.bias).copy_((torch.log2(spread) + unit).repeat_interleave(4))
     for anchor in range(NUM_ANCHORS):
