@@ -53,6 +53,7 @@ class File:
     step_z: int
     latents: bytes
     roi: bytes | None
+    details: bytes | None
     colour: Colour | None
 
 
@@ -92,7 +93,7 @@ def parse(data: bytes) -> File:
     require(0 < width <= 2**16 and 0 < height <= 2**16 and width * height <= 2**28, "size")
     rate, folded = int.from_bytes(cursor.take(2), "little"), cursor.varint()
     require(folded <= 2048, "step_y")
-    latents, roi, colour = list[bytes](), list[bytes](), list[bytes]()
+    latents, roi, details, colour = list[bytes](), list[bytes](), list[bytes](), list[bytes]()
     while cursor.place < len(cursor.data):
         number, length = cursor.take(1)[0], cursor.varint()
         payload = cursor.take(length)
@@ -100,10 +101,12 @@ def parse(data: bytes) -> File:
         latents += [payload] if number == 1 else []
         roi += [payload] if number == 3 else []
         colour += [payload] if number == 0x84 else []
-    require(len(latents) == 1 and len(roi) <= 1 and len(colour) <= 1, "latents, roi and colour")
+        details += [payload] if number == 0x85 else []
+    require(len(latents) == 1 and max(len(roi), len(colour), len(details)) <= 1, "sections that occur twice")
     require(max(width, 64) * max(height, 64) <= 2**20 + 2**14 * len(latents[0]), "out of proportion")
     region, meaning = roi[0] if roi else None, read_colour(colour[0]) if colour else None
-    return File(model_id, tag, width, height, rate, unfold(folded), step_z, latents[0], region, meaning)
+    rest = details[0] if details else None
+    return File(model_id, tag, width, height, rate, unfold(folded), step_z, latents[0], region, rest, meaning)
 
 
 def read_colour(payload: bytes) -> Colour:
@@ -250,12 +253,11 @@ def local_rates(file: File, height: int, width: int) -> tuple[Ints, Ints]:
     return local, (local - wanted) // 128
 
 
-def log2_steps(tensors: Tensors, file: File, rate: int) -> Ints:
+def log2_steps(gain: Ints, file: File, rate: int) -> Ints:
     """log2 of the step of every channel at a rate point, 1/64 octave."""
     place = min(max(rate - 4096, 0), 5 * 7168)
     low = min(place // 7168, 4)
     part = place - 7168 * low
-    gain = tensors["gain"]
     return (gain[low] * (7168 - part) + gain[low + 1] * part) // 7168 + file.step_y
 
 
@@ -287,7 +289,7 @@ class Schedule:
     def __init__(self, coder: RangeDecoder, tensors: Tensors, file: File, local: Ints, beyond: Ints) -> None:
         self.coder, self.tables = coder, Tables.of(tensors, "y_tables")
         self.power, self.checksum = tensors["power"].tolist(), 0
-        steps = {rate: log2_steps(tensors, file, rate) for rate in set(local.reshape(-1).tolist())}
+        steps = {rate: log2_steps(tensors["gain"], file, rate) for rate in set(local.reshape(-1).tolist())}
         self.steps = np.array([[steps[rate] for rate in row] for row in local.tolist()]) + beyond[..., None]
 
     def run(self, number: int, output: Ints, y_hat: Ints) -> None:
@@ -314,8 +316,44 @@ class Schedule:
         y_hat[:, rows, columns] = np.array(decoded, np.int64).reshape(means.shape)
 
 
+def decode_details(
+    tensors: Tensors, file: File, payload: bytes, features: Ints, local: Ints, beyond: Ints, y_hat: Ints
+) -> Ints:
+    """Section 3.4: symbols of the details, (K, h, w)."""
+    cursor = Cursor(payload)
+    units, folded = cursor.take(1)[0], cursor.varint()
+    require(1 <= units <= 48 and folded <= 2048, "details")
+    expected = int.from_bytes(cursor.take(2), "little")
+    coder, tables = RangeDecoder(payload[cursor.place :]), Tables.of(tensors, "y_tables")
+    known = activate(layer(tensors, "detail_reduce.0", np.clip(y_hat, -CLAMP, CLAMP)))
+    merged = np.concatenate((with_rate(features, local), known))
+    scales = layer(tensors, "detail_head", activate(layer(tensors, "detail_merge.0", merged)))[: 16 * units]
+    gain = tensors["detail_gain"][:, None]
+    steps = {rate: int(log2_steps(gain, file, rate)[0]) for rate in set(local.reshape(-1).tolist())}
+    log2 = np.array([[steps[rate] for rate in row] for row in local.tolist()]) + beyond + unfold(folded)
+    rows = np.clip(((scales >> 6) - log2 + 212) >> 3, 0, len(tables.lowest) - 1)
+    symbols, found, width = np.zeros(scales.shape, np.int64), 0, scales.shape[2]
+    band = min(max(2**16 // width // 4 * 4, 4), 64)
+    for top in range(0, scales.shape[1], band):
+        part = rows[:, top : top + band]
+        values = np.zeros(part.size, np.int64)
+        coded = np.flatnonzero(part)
+        values[coded] = decode_symbols(coder, tables, part.reshape(-1)[coded].tolist())
+        require(np.abs(values).max() <= 32767, "a detail out of range")
+        found = zlib.crc32(values.astype("<i2").tobytes(), found)
+        symbols[:, top : top + band] = values.reshape(part.shape)
+    coder.check_exhausted()
+    require(found & 0xFFFF == expected, "checksum of the details")
+    return symbols
+
+
 def decode_y_hat(data: bytes, models: Path) -> Ints:
     """y_hat of an image file: (M, h, w) with 12 fractional bits."""
+    return decode_image(data, models)[0]
+
+
+def decode_image(data: bytes, models: Path) -> tuple[Ints, Ints | None]:
+    """y_hat and the symbols of the details, if there are any, of an image file."""
     file = parse(data)
     tensors = load_weights(models, file)
     require(len(file.latents) >= 3, "latents cut short")
@@ -330,4 +368,6 @@ def decode_y_hat(data: bytes, models: Path) -> Ints:
     schedule.run(1, second_output(tensors, features, local, y_hat), y_hat)
     coder.check_exhausted()
     require(schedule.checksum & 0xFFFF == int.from_bytes(file.latents[1:3], "little"), "checksum of y")
-    return y_hat
+    if file.details is None:
+        return y_hat, None
+    return y_hat, decode_details(tensors, file, file.details, features, local, beyond, y_hat)

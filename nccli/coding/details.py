@@ -1,25 +1,26 @@
 """Details: what the synthesis misses of a picture, coded after y and given it.
 
 Most pictures have none. Where quality is to be higher than the synthesis can bring, or a picture is of a kind that
-it does not know, they say the rest. Source: docs/FORMAT.md section 6.1.
+it does not know, they say the rest. Source: docs/FORMAT.md section 3.4.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.coding.schedule import Features, step_sizes, symbols_checksum, table_rows
+from nccli.coding.schedule import Features, step_sizes, table_rows
 from nccli.container.detail_section import CHANNEL_UNIT, DetailFields, pack_details, unpack_details
 from nccli.entropy.coder import IntArray, SymbolDecoder, SymbolEncoder, symbol_bits
 from nccli.entropy.grid import Grid
-from nccli.entropy.rate import FIRST_ANCHOR, rate_to_lambda
+from nccli.entropy.rate import FIRST_ANCHOR, RATE_UNIT
 from nccli.entropy.region import RateField
 from nccli.entropy.setting import Setting
-from nccli.entropy.steps import LATENT_BITS, interpolate_anchors
+from nccli.entropy.steps import LATENT_BITS, STEP_UNIT, interpolate_anchors
 from nccli.errors import FormatError
 from nccli.networks.entropy_model import DetailModel, EntropyModel
 from nccli.networks.interface import Context
@@ -117,6 +118,11 @@ def bands(
         yield Band((top, bottom), table_rows(scales, log2, weights.y_tables.rows))
 
 
+def details_checksum(symbols: NDArray[np.int16], start: int) -> int:
+    """CRC-32 of symbols as little-endian 16-bit integers."""
+    return zlib.crc32(np.ascontiguousarray(symbols, "<i2").data, start)
+
+
 def _model(weights: EntropyModel) -> DetailModel:
     if weights.details is None:
         raise FormatError("details of a model that has none", found=weights.entry.name)
@@ -149,7 +155,7 @@ def read_details(
             raise FormatError("a detail is out of range", expected=f"at most {SYMBOL_LIMIT}")
         whole = np.zeros(band.indexes.size, np.int16)
         whole[sent] = coded
-        checksum = symbols_checksum(whole, checksum)
+        checksum = details_checksum(whole, checksum)
         band.part(symbols)[...] = whole.reshape(fields.channels, -1, grid.width)
     coder.finish()
     if checksum & 0xFFFF != fields.checksum:
@@ -184,7 +190,7 @@ def code_details(
     for band in found:  # what has no row is not sent
         kept = band.indexes.reshape(model.channels, -1, grid.width) > 0
         band.part(symbols)[~kept] = 0
-    channels = _worth(weights, setting, found, symbols, scaled, steps)
+    channels = _worth(weights, setting.field(grid), setting.step_y, found, symbols, scaled, steps)
     if not channels:
         return None
     coder, checksum = SymbolEncoder(), 0
@@ -193,7 +199,7 @@ def code_details(
         indexes = band.indexes[:channels].reshape(-1)
         whole, sent = band.part(symbols).reshape(-1), np.flatnonzero(indexes)
         coder.code(weights.y_tables, indexes[sent], whole[sent].astype(np.int32))
-        checksum = symbols_checksum(whole, checksum)
+        checksum = details_checksum(whole, checksum)
     payload = pack_details(DetailFields(channels, offset, checksum & 0xFFFF, coder.finish()))
     return Details(offset, symbols, payload)
 
@@ -215,13 +221,17 @@ def _rounded(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _worth(
     weights: EntropyModel,
-    setting: Setting,
+    field: RateField,
+    step_y: int,
     found: list[Band],
     symbols: NDArray[np.int16],
     scaled: NDArray[np.float32],
     steps: NDArray[np.float32],
 ) -> int:
-    """How many channels make bits + lambda * 255^2 * squared error least."""
+    """How many channels make bits + lambda * 255^2 * squared error least.
+
+    lambda is that of the position's rate point, and follows the steps where these leave the axis.
+    """
     units = len(symbols) // CHANNEL_UNIT
     bits = np.zeros(units)
     for band in found:
@@ -229,10 +239,10 @@ def _worth(
         channel, place = np.nonzero(indexes)
         cost = symbol_bits(weights.y_tables, indexes[channel, place], flat[channel, place].astype(np.int32))
         bits += np.bincount(channel // CHANNEL_UNIT, cost, minlength=units)
-    gained = (scaled * scaled - np.square(scaled - symbols)) * (steps * steps)
-    squared = gained.reshape(units, -1).sum(1, dtype=np.float64)
-    # Squared error is a mean over three samples per pixel, details stand for samples times PIXEL_SCALE.
-    worth = rate_to_lambda(setting.rate) * _model(weights).pixel_weight * squared
+    log2_lambda = field.local / RATE_UNIT - 12 - (field.beyond + step_y) * (2 / STEP_UNIT)
+    value = (steps * steps * np.exp2(log2_lambda)).astype(np.float32)
+    gained = (scaled * scaled - np.square(scaled - symbols)) * value
+    worth = _model(weights).pixel_weight * gained.reshape(units, -1).sum(1, dtype=np.float64)
     total = np.cumsum(worth - bits)
     best = int(np.argmax(total))
     return (best + 1) * CHANNEL_UNIT if total[best] > OVERHEAD_BITS else 0

@@ -13,7 +13,7 @@ class SectionId(IntEnum):
     LATENTS = 0x01
     ALPHA = 0x02
     ROI = 0x03
-    DETAILS = 0x04
+    DETAILS = OPTIONAL_BIT | 0x05
     ICC = OPTIONAL_BIT | 0x01
     EXIF = OPTIONAL_BIT | 0x02
     XMP = OPTIONAL_BIT | 0x03

@@ -70,7 +70,7 @@ def write_card(
     """
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     last, plan = log[-1], plan_of(run / "checkpoint.safetensors")
-    columns = [_column(v["lmbda"], v.get("drop", 0.0), v.get("shrunk", False)) for v in last["validation"]]
+    columns = [_column(v["lmbda"], v["drop"], v["tiles"]) for v in last["validation"]]
     curve = [
         [f"{row['step']}"]
         + [f"{v['bpp']:.4f} / {v['psnr']:.2f} / {v['loss']:.4f}" for v in row["validation"]]
@@ -107,7 +107,7 @@ def _compared(anchor: str, found: dict[str, float]) -> str:
     return f"| {anchor} | {' | '.join(figures)} |"
 
 
-def _column(lmbda: float, drop: float, shrunk: bool) -> str:
+def _column(lmbda: float, drop: float, tiles: str) -> str:
     region = f", in a disc, outside {drop:g} octaves less" if drop else ""
-    size = ", half-size tiles" if shrunk else ""
+    size = {"half": ", half-size tiles", "screens": ", screens"}.get(tiles, "")
     return f"lambda {lmbda:g}{region}{size}: bpp / dB / loss"
