@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from nccli.entropy.steps import STEP_UNIT, power_table
 from nccli.networks.entry import Entry
-from nccli.networks.image_model import ImageModel
+from nccli.networks.image_model import ImageConfig, ImageModel
 from nccli.networks.weights import (
+    ImageWeights,
     assemble_weights,
     layer_tensors,
     save_weights,
@@ -50,10 +51,8 @@ def _float_tensors(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
-    """Write the model file of a checkpoint, its tables fitted on `tiles`, and return its path."""
-    model = pruned(load_average(checkpoint), tiles[:: max(len(tiles) // PRUNING_TILES, 1)])
-    tie_scales(model)
+def exact_tensors(model: ImageModel) -> dict[str, Tensor]:
+    """What the weights file of a model holds, its tables being those of the densities that it has learned."""
     tensors = layer_tensors(to_integer(model.entropy), "entropy.")
     for part in ("g_a", "g_s", "h_a"):
         tensors |= _float_tensors(getattr(model, part), part)
@@ -67,9 +66,21 @@ def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
         tensors["details.basis"] = model.details.basis
         tensors["detail_gain"] = torch.round(model.detail_step * STEP_UNIT).to(torch.int32)
     tensors |= table_tensors(prior_tables(model.z_prior), "z_tables")
-    tensors |= table_tensors(density_tables(model.y_density), "y_tables")
-    draft = Entry(name=name, id=0, file="", sha256="", about="")
-    weights = assemble_weights(tensors, model.config, draft, torch.device("cpu"))
+    return tensors | table_tensors(density_tables(model.y_density), "y_tables")
+
+
+def assembled(tensors: dict[str, Tensor], config: ImageConfig) -> ImageWeights:
+    """The model of `exact_tensors`, ready to code, with no place in a catalogue."""
+    draft = Entry(name=config.name, id=0, file="", sha256="", about="")
+    return assemble_weights(tensors, config, draft, torch.device("cpu"))
+
+
+def export(checkpoint: Path, folder: Path, name: str, tiles: Tensor) -> Path:
+    """Write the model file of a checkpoint, its tables fitted on `tiles`, and return its path."""
+    model = pruned(load_average(checkpoint), tiles[:: max(len(tiles) // PRUNING_TILES, 1)])
+    tie_scales(model)
+    tensors = exact_tensors(model)
+    weights = assembled(tensors, model.config)
     weights = calibrate(weights, tiles, DISTORTIONS[plan_of(checkpoint).metric])
     tensors["gain"] = torch.from_numpy(weights.gain).to(torch.int32)
     if weights.details is not None:

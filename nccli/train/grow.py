@@ -50,11 +50,18 @@ def config_of(state: State) -> ImageConfig:
 
 
 def model_of(state: State) -> ImageModel:
-    """A model with these weights."""
-    model = ImageModel(config_of(state))
-    missing = model.load_state_dict(with_neutral(state), strict=False).missing_keys
-    if missing:
-        raise ValueError(f"a model without {missing}")
+    """A model with these weights.
+
+    Raises:
+        ValueError: some are missing, or there are others.
+    """
+    try:
+        model = ImageModel(config_of(state))
+    except KeyError as error:
+        raise ValueError(f"a model without {error}") from error
+    missing, others = model.load_state_dict(with_neutral(state), strict=False)
+    if missing or others:
+        raise ValueError(f"a model without {missing}, with {others}")
     return model.eval().requires_grad_(False)
 
 
@@ -86,6 +93,8 @@ def grow(old: ImageModel, new: ImageModel, tiles: Tensor) -> None:
         ValueError: `new` is smaller somewhere.
     """
     state, grown = old.state_dict(), new.state_dict()
+    if lost := sorted(state.keys() - grown.keys()):
+        raise ValueError(f"a larger model needs {lost}")
     _neutralise(new)
     for name, tensor in grown.items():
         if name in state:
@@ -128,6 +137,10 @@ def _places(name: str, old: ImageConfig, new: ImageConfig) -> dict[int, Segments
         return {0: [width] * 2}
     if name.endswith(".shifts"):
         return {1: [width] * 3}
+    if part.endswith("detail_head"):
+        return {}
+    if part.endswith("detail_merge.0"):
+        return {1: [features, (1, 1), context]}
     if part.endswith("_head"):
         seen = [features, (1, 1)] if part.endswith("first_head") else [features]
         return {0: [latents] * 2, 1: seen}

@@ -12,12 +12,13 @@ from torch import Tensor
 from nccli.media import metrics
 from nccli.networks.image_model import CONFIGS, ImageModel
 from nccli.train.distortion import DISTORTIONS, MS_SSIM_WEIGHT, squared_error, structural
-from nccli.train.loop import Plan, Trainer
+from nccli.train.loop import Trainer
 from nccli.train.loss import Rates, forward
 from nccli.train.masks import disc_drops
+from nccli.train.plan import Plan
 from tests.support import Pixels, run_python
+from tests.support.training import CPU, batch_of, tiles_of
 
-CPU = torch.device("cpu")
 PLAN = Plan(batch=1, crop=192, rate=3e-4, warmup=12, z_warmup=0.0, seed=2, metric="ms-ssim")
 
 
@@ -65,18 +66,18 @@ def test_errors_count_by_the_lambda_of_their_place(metric: str, x: Tensor) -> No
     m = forward(model, x, rates, torch.autocast("cpu", enabled=False), rounded=True, measure=measure)
     share = torch.exp2(-rates.drop).repeat_interleave(16, 1).repeat_interleave(16, 2)
     assert float((seen[0].square().mean(1) / share).mean()) == pytest.approx(float(m.mse), rel=1e-4)
-    assert float(m.distortion) == pytest.approx(2**-5 * float(DISTORTIONS[metric](x + seen[0], x)))
+    assert float(m.distortion) == pytest.approx(2**-5 * float(DISTORTIONS[metric](x + seen[0], x)), rel=1e-5)
 
 
 def test_training_follows_the_metric(x: Tensor) -> None:
     trainer = Trainer(PLAN, CPU)
-    trainer.start(x.mul(255).to(torch.uint8).expand(4, -1, -1, -1))
+    trainer.start(tiles_of(x.mul(255).to(torch.uint8).expand(4, -1, -1, -1)))
     tiles = (x * 255).to(torch.uint8)
     tiles = torch.cat([torch.cat([tiles, tiles], 2)] * 2, 3)
     found = {}
     for metric in DISTORTIONS:
         trainer.plan = replace(PLAN, metric=metric)
-        found[metric] = trainer.validate(tiles)
+        found[metric] = trainer.validate(tiles_of(tiles))
     for plain, other in zip(found["mse"], found["ms-ssim"], strict=True):
         assert plain["bpp"] == other["bpp"]
         assert plain["psnr"] == other["psnr"]
@@ -84,7 +85,7 @@ def test_training_follows_the_metric(x: Tensor) -> None:
     torch.manual_seed(1)
     before = structural_loss(trainer, x)
     for _ in range(20):
-        trainer.step(x)
+        trainer.step(batch_of(x))
     assert structural_loss(trainer, x) < before
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from nccli.train.loop import Plan, Trainer
+from nccli.train.loop import Trainer
+from nccli.train.plan import Plan
 from nccli.train.team import ALONE, Team, run_together
+from tests.support.training import batch_of
 
 PLAN = Plan(batch=2, crop=64, warmup=1, z_warmup=0)
 
@@ -105,7 +107,7 @@ def _steps(folder: Path, team: Team) -> Any:
     team.agree(trainer.model.state_dict().values())
     before = float(trainer.model.g_s.patch.weight.norm())
     for _ in range(3):
-        trainer.step(torch.rand(1, 3, 64, 64))
+        trainer.step(batch_of(torch.rand(1, 3, 64, 64)))
     sums = [float(p.double().sum()) for p in trainer.model.parameters()]
     return [sums, before != float(trainer.model.g_s.patch.weight.norm()), trainer.progress.images]
 
