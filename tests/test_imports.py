@@ -38,7 +38,7 @@ LAYERS: tuple[dict[str, str], ...] = (
         "still strips tags tiff tiff_samples unwrap"
     },
     {
-        "container": "chunks colour_section framing image_file index kinds roi_section section_ids sections "
+        "container": "chunks colour_section framing image_file index kinds roi_head roi_section section_ids sections "
         "setting_fields"
     },
     {
@@ -172,6 +172,7 @@ def test_only_the_command_to_fetch_downloads() -> None:
         "container.image_file",
         "container.index",
         "container.kinds",
+        "container.roi_head",
         "container.setting_fields",
         "entropy.grid",
         "entropy.rate",
@@ -184,6 +185,7 @@ def test_only_the_command_to_fetch_downloads() -> None:
         "zoo.fetch",
         "engine.local",
         "bench.codecs",
+        "program.describe",
     ],
 )
 def test_modules_of_the_standard_library_only(wanted: str) -> None:
@@ -301,10 +303,6 @@ def test_coding_does_not_know_refinement() -> None:
 
 def test_refinement_options_load_nothing_heavy() -> None:
     assert not loaded("nccli.codec.refining", "nccli.refinement.descent.trace") & set(LIGHT)
-
-
-def test_a_region_is_described_without_networks() -> None:
-    assert not loaded("nccli.cli.info", "nccli.program.describe") & {"torch", "PIL", "rich"}
 
 
 def test_masks_load_no_networks_before_they_are_used() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from nccli.bounds import DROPS_PER_OCTAVE, MAX_DROP
 from nccli.coding.sender import Stream
-from nccli.entropy.region import MAX_DROP, Region
-from nccli.entropy.steps import STEP_UNIT
+from nccli.entropy.region import Region
 from nccli.errors import UsageError
 
 Code = Callable[[Region | None], Stream]
 """Codes the picture with a region so that it meets its target."""
 
-FIRST_DROP = 4 * STEP_UNIT
-DB_PER_DROP = 1.8 / STEP_UNIT
+FIRST_DROP = 4 * DROPS_PER_OCTAVE
+DB_PER_DROP = 1.8 / DROPS_PER_OCTAVE
 """Where the search begins, and how PSNR falls with a drop as far as the second trial goes."""
 
 SLACK = 0.02

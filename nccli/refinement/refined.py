@@ -11,16 +11,14 @@ import torch
 
 from nccli.api import to_picture
 from nccli.catalogue.entries import DEFAULT_MODEL
-from nccli.codec.coded import Coded, Pack, choose_device, shape_of
+from nccli.codec.coded import choose_device, code_and_keep
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import encode_picture, finished
+from nccli.codec.image import finished, prepared
 from nccli.codec.refining import RefineOptions, preset
 from nccli.codec.result import Encoded, Stopwatch
 from nccli.coding.search import Target
-from nccli.coding.sender import Latents, Stream
 from nccli.errors import UsageError
 from nccli.media.picture import Picture, change_depth
-from nccli.networks.weights import ImageWeights
 from nccli.refinement.descent.aims import ELASTICITY
 from nccli.refinement.descent.metric import Importance
 from nccli.refinement.descent.trace import Observer, Row, ignore
@@ -66,16 +64,16 @@ def refine_picture(
         UsageError: the rate cannot be met.
         ModelError: the model or a metric's network is missing.
     """
-    options = _options(encoding)
-    outcome: list[Improvement] = []
+    options, watch = _options(encoding), Stopwatch()
     target = encoding.rate.target(picture.height * picture.width, encoding.model)
     plan = Plan(options, target, _checked(importance, picture), observer)
-
-    def better(weights: ImageWeights, latents: Latents, stream: Stream, pack: Pack) -> Stream:
-        outcome.append(improve(weights, picture.pixels, latents, stream, pack, plan))
-        return outcome[-1].stream
-
-    return _refined(encode_picture(picture, encoding, improve=better), outcome[-1])
+    weights, pack = prepared(picture, encoding, watch)
+    coded, latents = code_and_keep(weights, picture.pixels, encoding, pack, watch)
+    with torch.inference_mode():
+        outcome = improve(weights, picture.pixels, latents, coded.stream, pack, plan)
+    coded = replace(coded, stream=outcome.stream)
+    file = pack(coded.stream)
+    return _refined(finished(coded, file, picture.pixels, encoding.measure, watch), outcome)
 
 
 def refine_file(
@@ -114,8 +112,8 @@ def refine_file(
     weights, stream = stored.coded.weights, stored.coded.stream
     with torch.inference_mode():
         outcome = improve(weights, original.pixels, stored.latents, stream, stored.pack, plan)
-    coded = Coded(weights, shape_of(original.pixels), outcome.stream)
-    file = stored.pack(outcome.stream)
+    coded = replace(stored.coded, stream=outcome.stream)
+    file = stored.pack(coded.stream)
     return _refined(finished(coded, file, original.pixels, encoding.measure, watch), outcome)
 
 
