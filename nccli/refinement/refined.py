@@ -21,8 +21,8 @@ from nccli.errors import UsageError
 from nccli.media.picture import Picture, change_depth
 from nccli.refinement.descent.aims import ELASTICITY
 from nccli.refinement.descent.metric import Importance
-from nccli.refinement.descent.trace import Observer, Row, ignore
-from nccli.refinement.pipeline import Improvement, Plan, improve
+from nccli.refinement.descent.trace import Check, Observer, ignore
+from nccli.refinement.pipeline import Improvement, Request, improve
 from nccli.refinement.start import lambda_of
 from nccli.refinement.stored import Stored, read_stored
 
@@ -39,7 +39,7 @@ class Refined(Encoded):
         interrupted: the user stopped it; the file is the best so far.
     """
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Check, ...] = ()
     improved: bool = True
     objective_before: float = math.nan
     objective: float = math.nan
@@ -66,11 +66,11 @@ def refine_picture(
     """
     options, watch = _options(encoding), Stopwatch()
     target = encoding.rate.target(picture.height * picture.width, encoding.model)
-    plan = Plan(options, target, _checked(importance, picture), observer)
+    request = Request(options, target, _checked(importance, picture), observer)
     weights, pack = prepared(picture, encoding, watch)
     coded, latents = code_and_keep(weights, picture.pixels, encoding, pack, watch)
     with torch.inference_mode():
-        outcome = improve(weights, picture.pixels, latents, coded.stream, pack, plan)
+        outcome = improve(weights, picture.pixels, latents, coded.stream, pack, request)
     coded = replace(coded, stream=outcome.stream)
     file = pack(coded.stream)
     return _refined(finished(coded, file, picture.pixels, encoding.measure, watch), outcome)
@@ -108,10 +108,10 @@ def refine_file(
     target = encoding.rate.target(pixels, stored.coded.weights.entry.name) if encoding.rate.given else None
     lmbda = _lambda_towards(target, stored, len(data))
     chosen = Target(lmbda=lmbda) if target is None else target
-    plan = Plan(options, chosen, _checked(importance, original), observer, lmbda)
+    request = Request(options, chosen, _checked(importance, original), observer, lmbda)
     weights, stream = stored.coded.weights, stored.coded.stream
     with torch.inference_mode():
-        outcome = improve(weights, original.pixels, stored.latents, stream, stored.pack, plan)
+        outcome = improve(weights, original.pixels, stored.latents, stream, stored.pack, request)
     coded = replace(stored.coded, stream=outcome.stream)
     file = stored.pack(coded.stream)
     return _refined(finished(coded, file, original.pixels, encoding.measure, watch), outcome)
