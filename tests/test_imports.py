@@ -47,7 +47,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     },
     {"zoo": "assemble cache convert densities exact fetch names network source zoo_parameters"},
     {"catalogue": "entries load"},
-    {"coding": "analysis background bits condition payload schedule search sender targets tiles"},
+    {"coding": "analysis background bits bracket condition payload schedule search sender targets tiles"},
     {"masks": "choose external make mask request saliency segment vision"},
     {"codec": "coded encoding image inside opened packing refining result"},
     {"": "api"},
@@ -267,6 +267,7 @@ def test_coding_does_not_load_the_oracle() -> None:
     [
         "coding.background",
         "coding.bits",
+        "coding.bracket",
         "coding.condition",
         "coding.payload",
         "coding.schedule",
