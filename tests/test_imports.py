@@ -34,8 +34,9 @@ LAYERS: tuple[dict[str, str], ...] = (
     {"engine": "cluster journal local"},
     {"entropy": "coder grid rate region setting steps tables"},
     {
-        "media": "alpha avif boxes colour deep directory exif formats jpeg metadata metrics picture png save "
-        "still strips tags tiff tiff_samples unwrap"
+        "media": "alpha formats metrics picture save still",
+        "media/around": "boxes colour directory exif jpeg metadata png tags tiff unwrap",
+        "media/samples": "avif deep strips tiff_samples",
     },
     {
         "container": "chunks colour_section framing image_file index kinds roi_head roi_section section_ids sections "
@@ -83,7 +84,7 @@ folder is \"\"."""
 ROOMY = 15
 """So many modules are enough for a folder."""
 
-CROWDED = {"media", "train"}
+CROWDED = {"train"}
 """Those that are yet to be split."""
 
 PLACES = {

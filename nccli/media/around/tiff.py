@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nccli.errors import MediaError
-from nccli.media.directory import LONG, Directories, Directory, Entry, Order, write_directory
-from nccli.media.exif import ORIENTATION, block_of, descriptive
+from nccli.media.around.directory import LONG, Directories, Directory, Entry, Order, write_directory
+from nccli.media.around.exif import ORIENTATION, block_of, descriptive
 from nccli.media.picture import Metadata
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266

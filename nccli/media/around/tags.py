@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from nccli.media.directory import Directories, Directory, Entry, Order, write_directory
-from nccli.media.exif import tiff_tags
+from nccli.media.around.directory import Directories, Directory, Entry, Order, write_directory
+from nccli.media.around.exif import tiff_tags
 from nccli.media.picture import Metadata, Picture
 
 ORDER: Order = "little"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nccli.media.directory import Directories, Directory, Order, reordered, write_directory
+from nccli.media.around.directory import Directories, Directory, Order, reordered, write_directory
 
 EXIF_PREFIX = b"Exif\0\0"
 ORIENTATION = 0x0112
