@@ -16,7 +16,7 @@ from nccli.codec.result import Decoded, Encoded
 from nccli.container.section_ids import METADATA_NAMES
 from nccli.errors import UsageError
 from nccli.masks.request import RoiOptions
-from nccli.media.colour import to_info
+from nccli.media.around.colour import to_info
 from nccli.media.picture import Picture, Pixels, drop_opaque
 
 if TYPE_CHECKING:

@@ -12,3 +12,12 @@ DEFAULT_MAX_PIXELS = 2**27
 
 STEP_Y_LIMIT = 1024
 """Largest magnitude of step_y: 16 octaves."""
+
+DROPS_PER_OCTAVE = 64
+"""A region's drop counts 1/64 octaves of lambda."""
+
+MAX_DROP = 16 * DROPS_PER_OCTAVE
+MAX_FEATHER = 7
+MAX_CELL_LOG2 = 7
+MAX_DECISIONS = 2**16
+"""Cells times levels of a region: bounds the time that a hostile file can ask for."""

@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     UNSUPPORTED = 4
     MEDIA = 5
     INTERRUPTED = 130
+    READER_GONE = 141
 
 
 class NccError(Exception):

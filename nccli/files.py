@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import tempfile
 from pathlib import Path
@@ -67,10 +68,24 @@ def _write_stdout(data: bytes | memoryview) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # The interpreter flushes stdout once more at exit; let that go nowhere.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         raise MediaError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def abandon_stdout() -> None:
+    """Let what is left in standard output go nowhere: the interpreter flushes it once more at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def reader_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    try:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in output.poll(0))
+    except OSError:
+        return False
 
 
 def _umask() -> int:

@@ -19,7 +19,7 @@ from nccli.container.framing import MAGIC
 from nccli.container.image_file import ImageContainer, read_image
 from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.errors import NccError
-from nccli.media.colour import to_info
+from nccli.media.around.colour import to_info
 
 SAVE_OPTIONS = (*(field.name for field in fields(Rate)), "model", "device")
 
@@ -104,7 +104,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
 
 def _exif_bytes(exif: Any) -> Any:
-    from nccli.media.metadata import BROKEN_TAGS
+    from nccli.media.around.metadata import BROKEN_TAGS
 
     if not isinstance(exif, Image.Exif):
         return exif

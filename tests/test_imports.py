@@ -34,11 +34,12 @@ LAYERS: tuple[dict[str, str], ...] = (
     {"engine": "cluster journal local"},
     {"entropy": "coder grid rate region setting steps tables"},
     {
-        "media": "alpha avif boxes colour deep directory exif formats jpeg metadata metrics picture png save "
-        "still strips tags tiff tiff_samples unwrap"
+        "media": "alpha formats metrics picture save still",
+        "media/around": "boxes colour directory exif jpeg metadata png tags tiff unwrap",
+        "media/samples": "avif deep strips tiff_samples",
     },
     {
-        "container": "chunks colour_section framing image_file index kinds roi_section section_ids sections "
+        "container": "chunks colour_section framing image_file index kinds roi_head roi_section section_ids sections "
         "setting_fields"
     },
     {
@@ -47,7 +48,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     },
     {"zoo": "assemble cache convert densities exact fetch names network source zoo_parameters"},
     {"catalogue": "entries load"},
-    {"coding": "analysis background bits condition payload schedule search sender targets tiles"},
+    {"coding": "analysis background bits bracket condition payload schedule search sender targets tiles"},
     {"masks": "choose external make mask request saliency segment vision"},
     {"codec": "coded encoding image inside opened packing refining result"},
     {"": "api"},
@@ -83,7 +84,7 @@ folder is \"\"."""
 ROOMY = 15
 """So many modules are enough for a folder."""
 
-CROWDED = {"media", "train"}
+CROWDED = {"train"}
 """Those that are yet to be split."""
 
 PLACES = {
@@ -172,6 +173,7 @@ def test_only_the_command_to_fetch_downloads() -> None:
         "container.image_file",
         "container.index",
         "container.kinds",
+        "container.roi_head",
         "container.setting_fields",
         "entropy.grid",
         "entropy.rate",
@@ -184,6 +186,7 @@ def test_only_the_command_to_fetch_downloads() -> None:
         "zoo.fetch",
         "engine.local",
         "bench.codecs",
+        "program.describe",
     ],
 )
 def test_modules_of_the_standard_library_only(wanted: str) -> None:
@@ -265,6 +268,7 @@ def test_coding_does_not_load_the_oracle() -> None:
     [
         "coding.background",
         "coding.bits",
+        "coding.bracket",
         "coding.condition",
         "coding.payload",
         "coding.schedule",
@@ -301,10 +305,6 @@ def test_coding_does_not_know_refinement() -> None:
 
 def test_refinement_options_load_nothing_heavy() -> None:
     assert not loaded("nccli.codec.refining", "nccli.refinement.descent.trace") & set(LIGHT)
-
-
-def test_a_region_is_described_without_networks() -> None:
-    assert not loaded("nccli.cli.info", "nccli.program.describe") & {"torch", "PIL", "rich"}
 
 
 def test_masks_load_no_networks_before_they_are_used() -> None:

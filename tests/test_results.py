@@ -10,7 +10,7 @@ from tests.support import ROOT
 
 
 def test_readme_agrees_with_the_results() -> None:
-    from docs.make_results import BLOCK, SUMMARY, with_results
+    from tools.make_results import BLOCK, SUMMARY, with_results
 
     readme = (ROOT / "README.md").read_text()
     assert BLOCK.search(readme)

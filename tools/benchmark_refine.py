@@ -27,7 +27,7 @@ from nccli.refinement.descent.aims import Fixed
 from nccli.refinement.descent.judge import Task
 from nccli.refinement.descent.metric import Source
 from nccli.refinement.descent.optimise import FREEZE_Z, Optimiser
-from nccli.refinement.descent.problem import Engine
+from nccli.refinement.descent.problem import Kit
 
 ROUNDS = 9
 
@@ -63,7 +63,7 @@ def main() -> None:
     setting = setting_at(weights, lambda_to_rate(options.lmbda))
     latents = Analyser(weights, pixels)(setting)
     whole = Source(pixels).distortion(slice(None), slice(None), weights.device)
-    task = Task(Engine.of(weights), latents, setting, whole, options.height * options.width)
+    task = Task(Kit.of(weights), latents, setting, whole, options.height * options.width)
     runs = [Optimiser(task, RefineOptions(), Fixed(options.lmbda)) for _ in range(2)]
     runs[1]._freeze(FREEZE_Z)
     y = (torch.from_numpy(latents.y) * weights.spread[:, None, None])[None]

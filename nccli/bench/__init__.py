@@ -1,4 +1,4 @@
 """`ncc bench`: codecs side by side, with real files, 8-bit pictures and one set of metrics for all.
 
-plan -> tasks -> engine (one process per codec) -> rows -> curves -> summary -> page, plots, tables
+comparison -> cases -> engine (one process per codec) -> rows -> curves -> summary -> page, plots, tables
 """

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Task:
+class Case:
     """One codec at one setting on one image.
 
     Attributes:
@@ -57,28 +57,28 @@ class Task:
     mark: str
 
 
-def measure(task: Task) -> Row:
-    """Do a task; the first of a process runs its codec once more than it times it, to warm up.
+def measure(case: Case) -> Row:
+    """Do a case; the first of a process runs its codec once more than it times it, to warm up.
 
     Raises:
         MediaError: the picture cannot be read, or comes back in another shape.
     """
-    x = load(task.path, task.frames)
-    coder = _warm(task.codec, task.threads, task.device, x, task.setting)
+    x = load(case.path, case.frames)
+    coder = _warm(case.codec, case.threads, case.device, x, case.setting)
     forget_peak()
-    data, encode_s = _timed(lambda: coder.encode(x, task.setting), task.repeat)
-    x_hat, decode_s = _timed(lambda: coder.decode(data, x.shape), task.repeat)
+    data, encode_s = _timed(lambda: coder.encode(x, case.setting), case.repeat)
+    x_hat, decode_s = _timed(lambda: coder.decode(data, x.shape), case.repeat)
     most = peak()
     if x_hat.shape != x.shape:
-        raise MediaError(f"{task.image}: {x.shape} came back as {x_hat.shape}")
-    quality = compare(x, x_hat, task.metrics, task.mask)
-    if task.picture:
-        files.write_bytes(task.picture, shown(x_hat), force=True)
+        raise MediaError(f"{case.image}: {x.shape} came back as {x_hat.shape}")
+    quality = compare(x, x_hat, case.metrics, case.mask)
+    if case.picture:
+        files.write_bytes(case.picture, shown(x_hat), force=True)
     count, height, width = x.shape[:3]
     return Row(
-        codec=task.codec.name,
-        image=task.image,
-        setting=task.setting,
+        codec=case.codec.name,
+        image=case.image,
+        setting=case.setting,
         width=width,
         height=height,
         frames=count,
@@ -92,8 +92,8 @@ def measure(task: Task) -> Row:
         encode_s=encode_s,
         decode_s=decode_s,
         peak_mb=most / 1e6,
-        run=task.run,
-        mark=task.mark,
+        run=case.run,
+        mark=case.mark,
     )
 
 

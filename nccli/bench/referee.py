@@ -24,7 +24,7 @@ from nccli.errors import MediaError, NccError
 
 
 @dataclass(frozen=True)
-class Quality:
+class Likeness:
     """How near a decoded picture is to its original; the columns of `Row`."""
 
     psnr: float
@@ -34,8 +34,8 @@ class Quality:
     psnr_rest: float | None
 
 
-def compare(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None) -> Quality:
-    """Quality of `x_hat`, measured in the other process.
+def compare(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None) -> Likeness:
+    """Likeness of `x_hat`, measured in the other process.
 
     Args:
         x: original.
@@ -54,7 +54,7 @@ def compare(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None
     except (EOFError, OSError):
         _process.cache_clear()
         raise MediaError("the pictures could not be compared: the process for it died") from None
-    if isinstance(answer, Quality):
+    if isinstance(answer, Likeness):
         return answer
     raise answer
 
@@ -83,11 +83,11 @@ def _serve(pipe: Connection[Any, Any]) -> None:
             pipe.send(error)
 
 
-def _judge(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None) -> Quality:
+def _judge(x: Frames, x_hat: Frames, metrics: tuple[str, ...], mask: str | None) -> Likeness:
     from nccli.media.metrics import psnr
 
     inside, outside = _regions(mask, x, x_hat)
-    return Quality(
+    return Likeness(
         psnr=_mean([psnr(a, b) for a, b in zip(x, x_hat, strict=True)]) or 0.0,
         ms_ssim=_structure(x, x_hat) if "ms-ssim" in metrics else None,
         lpips=_perceptual(x, x_hat) if "lpips" in metrics else None,

@@ -1,4 +1,4 @@
-"""From a plan to rows: which tasks are left, who does them, what is kept when it stops half-way."""
+"""From a comparison to rows: which cases are left, who does them, what is kept when it stops half-way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from nccli import files
 from nccli.bench.codecs import Codec, digest, release
 from nccli.bench.frames import CLIP_SUFFIXES, find_mask, is_clip
-from nccli.bench.measure import Task, measure
+from nccli.bench.measure import Case, measure
 from nccli.bench.rows import Row, read_rows, row_of
 from nccli.engine import make_engine
 from nccli.engine.journal import Journal, read_journal
@@ -46,7 +46,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Comparison:
     """What is measured, and how.
 
     Attributes:
@@ -83,8 +83,8 @@ class Plan:
 class Watcher(Protocol):
     """Who is told how it goes."""
 
-    def begin(self, tasks: int) -> None:
-        """So many tasks are to be done."""
+    def begin(self, cases: int) -> None:
+        """So many cases are to be done."""
 
     def step(self) -> None:
         """One is done."""
@@ -98,14 +98,14 @@ Attempt = Callable[[Callable[[], Row]], Row | Failure]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a plan came to.
+class Measurements:
+    """What a comparison came to.
 
     Attributes:
-        rows: by codec, image and setting, in the plan's order.
-        kept: rows of earlier runs, of codecs that this plan does not name.
+        rows: by codec, image and setting, in the comparison's order.
+        kept: rows of earlier runs, of codecs that this comparison does not name.
         timings: the anchor's further times, in runs that needed none of its rows but that have others here.
-        failures: how many tasks failed.
+        failures: how many cases failed.
         exit_code: of the first failure.
     """
 
@@ -136,37 +136,44 @@ def find_images(sources: tuple[str, ...], recursive: bool, roi: str | None) -> t
     return tuple(found)
 
 
-def tasks_of(plan: Plan, codec: Codec) -> list[Task]:
-    """The tasks of one codec; a codec for stills has none on clips."""
-    tasks = []
+def cases_of(comparison: Comparison, codec: Codec) -> list[Case]:
+    """The cases of one codec; a codec for stills has none on clips."""
+    cases = []
     version = release(codec)
-    for place, image in enumerate(plan.images):
+    for place, image in enumerate(comparison.images):
         if is_clip(image.path) and not codec.video:
             continue
         for setting in codec.settings:
-            shown = place < plan.pictures
-            how = (codec.config, version, plan.metrics, plan.threads, plan.repeat, plan.frames)
+            shown = place < comparison.pictures
+            how = (
+                codec.config,
+                version,
+                comparison.metrics,
+                comparison.threads,
+                comparison.repeat,
+                comparison.frames,
+            )
             mask = hashlib.sha256(files.read_bytes(image.mask)).hexdigest() if image.mask else None
-            mark = digest(codec.name, setting, how, plan.device, image.sha256, mask)
-            picture = picture_path(plan.folder, place, codec, setting) if shown else None
-            tasks.append(
-                Task(
+            mark = digest(codec.name, setting, how, comparison.device, image.sha256, mask)
+            picture = picture_path(comparison.folder, place, codec, setting) if shown else None
+            cases.append(
+                Case(
                     codec,
                     setting,
                     image.name,
                     image.path,
                     image.mask,
-                    plan.metrics,
-                    plan.threads,
-                    plan.device,
-                    plan.repeat,
-                    plan.frames,
+                    comparison.metrics,
+                    comparison.threads,
+                    comparison.device,
+                    comparison.repeat,
+                    comparison.frames,
                     str(picture) if picture else None,
-                    plan.run,
+                    comparison.run,
                     mark,
                 )
             )
-    return tasks
+    return cases
 
 
 def picture_path(folder: Path, place: int, codec: Codec, setting: float) -> Path:
@@ -205,56 +212,58 @@ def check_folder(folder: Path, resume: bool, force: bool) -> None:
             raise UsageError(f"{folder / name} exists; --resume continues it, --force begins anew")
 
 
-def measure_all(plan: Plan, resume: bool, attempt: Attempt, watcher: Watcher) -> Measured:
-    """Do what is left of a plan, codec after codec, each in processes of its own."""
-    known, timings = known_rows(plan.folder) if resume else ({}, [])
-    wanted = {codec.name: tasks_of(plan, codec) for codec in plan.codecs}
-    left = {name: [t for t in tasks if not _is_done(t, known)] for name, tasks in wanted.items()}
-    again = _timed_again(plan, wanted, left)
+def measure_all(comparison: Comparison, resume: bool, attempt: Attempt, watcher: Watcher) -> Measurements:
+    """Do what is left of a comparison, codec after codec, each in processes of its own."""
+    known, timings = known_rows(comparison.folder) if resume else ({}, [])
+    wanted = {codec.name: cases_of(comparison, codec) for codec in comparison.codecs}
+    left = {name: [t for t in cases if not _is_done(t, known)] for name, cases in wanted.items()}
+    again = _timed_again(comparison, wanted, left)
     watcher.begin(sum(map(len, left.values())) + len(again))
-    journal = Journal(plan.folder / MANIFEST, fresh=not resume)
-    failures = _Failures(Journal(plan.folder / FAILURES, fresh=True), watcher)
-    (plan.folder / FAILURES).unlink(missing_ok=True)
-    for tasks, repeated in [*((t, False) for t in left.values()), (again, True)]:
-        for task, result in _run(plan, tasks, attempt):
+    journal = Journal(comparison.folder / MANIFEST, fresh=not resume)
+    failures = _Failures(Journal(comparison.folder / FAILURES, fresh=True), watcher)
+    (comparison.folder / FAILURES).unlink(missing_ok=True)
+    for cases, repeated in [*((t, False) for t in left.values()), (again, True)]:
+        for case, result in _run(comparison, cases, attempt):
             watcher.step()
             if isinstance(result, Failure):
-                failures.add(task, result)
+                failures.add(case, result)
                 continue
             journal.append(asdict(result) | ({"again": True} if repeated else {}))
             if repeated:
                 timings.append(result)
             else:
-                known[task.image, task.mark] = result
+                known[case.image, case.mark] = result
     journal.close()
     failures.close()
-    keys = [(t.image, t.mark) for tasks in wanted.values() for t in tasks]
+    keys = [(t.image, t.mark) for cases in wanted.values() for t in cases]
     rows = [known[key] for key in keys if key in known]
     kept = tuple(row for row in known.values() if row.codec not in wanted)
     runs = {row.run for row in (*rows, *kept)}
     timed = tuple(row for row in timings if row.run in runs)
-    return Measured(tuple(rows), kept, timed, failures.count, failures.exit_code)
+    return Measurements(tuple(rows), kept, timed, failures.count, failures.exit_code)
 
 
-def _run(plan: Plan, tasks: list[Task], attempt: Attempt) -> Iterator[tuple[Task, Row | Failure]]:
-    """Do tasks of one codec."""
-    if not tasks:
+def _run(comparison: Comparison, cases: list[Case], attempt: Attempt) -> Iterator[tuple[Case, Row | Failure]]:
+    """Do cases of one codec."""
+    if not cases:
         return
-    engine = make_engine(plan.engine, min(plan.workers, len(tasks)), plan.threads)
-    for task, finish in engine.run(measure, tasks):
-        yield task, attempt(finish)
+    engine = make_engine(comparison.engine, min(comparison.workers, len(cases)), comparison.threads)
+    for case, finish in engine.run(measure, cases):
+        yield case, attempt(finish)
 
 
-def _is_done(task: Task, known: Known) -> bool:
-    return (task.image, task.mark) in known and (task.picture is None or Path(task.picture).exists())
+def _is_done(case: Case, known: Known) -> bool:
+    return (case.image, case.mark) in known and (case.picture is None or Path(case.picture).exists())
 
 
-def _timed_again(plan: Plan, wanted: dict[str, list[Task]], left: dict[str, list[Task]]) -> list[Task]:
+def _timed_again(
+    comparison: Comparison, wanted: dict[str, list[Case]], left: dict[str, list[Case]]
+) -> list[Case]:
     """The anchor on a few images, when others are measured in this run and it is not."""
-    if plan.anchor not in left or left[plan.anchor] or not any(left.values()):
+    if comparison.anchor not in left or left[comparison.anchor] or not any(left.values()):
         return []
-    some = {image.name for image in plan.images[:TIMED_AGAIN]}
-    return [task for task in wanted[plan.anchor] if task.image in some]
+    some = {image.name for image in comparison.images[:TIMED_AGAIN]}
+    return [case for case in wanted[comparison.anchor] if case.image in some]
 
 
 class _Failures:
@@ -265,18 +274,18 @@ class _Failures:
         self._told: set[tuple[str, str]] = set()
         self.count, self.exit_code = 0, int(ExitCode.OK)
 
-    def add(self, task: Task, failure: Failure) -> None:
+    def add(self, case: Case, failure: Failure) -> None:
         self.count += 1
         self.exit_code = self.exit_code or int(failure.exit_code)
-        row: dict[str, Any] = {"codec": task.codec.name, "image": task.image, "setting": task.setting}
+        row: dict[str, Any] = {"codec": case.codec.name, "image": case.image, "setting": case.setting}
         self._journal.append(row | {"error": failure.text, "exit_code": int(failure.exit_code)})
-        key = (task.image, failure.text)
+        key = (case.image, failure.text)
         if key not in self._told:
             self._told.add(key)
-            self._watcher.failed(task.image, task.codec.name, failure)
+            self._watcher.failed(case.image, case.codec.name, failure)
 
     def close(self) -> None:
         self._journal.close()
 
 
-__all__ = ["Image", "Measured", "Plan", "Watcher", "find_images", "measure_all"]
+__all__ = ["Comparison", "Image", "Measurements", "Watcher", "find_images", "measure_all"]

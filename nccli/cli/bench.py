@@ -23,7 +23,7 @@ from nccli.program.report.progress import ProgressBar
 if TYPE_CHECKING:
     from nccli.bench.results.published import Published
     from nccli.bench.results.summary import Missing, Summary
-    from nccli.bench.runner import Measured, Plan
+    from nccli.bench.runner import Comparison, Measurements
 
 METRICS = ("psnr", "ms-ssim", "lpips")
 
@@ -56,15 +56,15 @@ class How:
     recursive: bool
 
 
-class Watcher:
+class Announcer:
     """Shows progress and failures on stderr."""
 
     def __init__(self, printer: Printer) -> None:
         self._printer = printer
         self.bar = ProgressBar(False, 0)
 
-    def begin(self, tasks: int) -> None:
-        self.bar = ProgressBar(not self._printer.quiet, tasks)
+    def begin(self, cases: int) -> None:
+        self.bar = ProgressBar(not self._printer.quiet, cases)
 
     def step(self) -> None:
         self.bar.next()
@@ -128,22 +128,22 @@ def bench(
     codecs, absent = _codecs(what, printer)
     from nccli.bench.runner import check_folder, measure_all
 
-    plan = _plan(sources, Path(folder), what, how, codecs)
-    check_folder(plan.folder, resume, force)
+    comparison = _comparison(sources, Path(folder), what, how, codecs)
+    check_folder(comparison.folder, resume, force)
     published = _published(what)
-    watcher = Watcher(printer)
-    measured = measure_all(plan, resume, attempt, watcher)
+    watcher = Announcer(printer)
+    measured = measure_all(comparison, resume, attempt, watcher)
     watcher.bar.__exit__()
     if not measured.rows:
         raise SystemExit(measured.exit_code)
-    summary = _write(plan, what.method, measured, absent, published)
+    summary = _write(comparison, what.method, measured, absent, published)
     if not quiet:
         from nccli.bench.results.table import as_text
 
         print(as_text(summary))
-        print(f"ncc: {plan.folder / 'report.html'}", file=sys.stderr)
+        print(f"ncc: {comparison.folder / 'report.html'}", file=sys.stderr)
     if measured.exit_code:
-        printer.error(f"{measured.failures} measurements failed; see {plan.folder / 'failures.jsonl'}")
+        printer.error(f"{measured.failures} measurements failed; see {comparison.folder / 'failures.jsonl'}")
         raise SystemExit(measured.exit_code)
 
 
@@ -190,9 +190,11 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
     return values
 
 
-def _plan(sources: tuple[str, ...], folder: Path, what: What, how: How, codecs: tuple[Codec, ...]) -> Plan:
+def _comparison(
+    sources: tuple[str, ...], folder: Path, what: What, how: How, codecs: tuple[Codec, ...]
+) -> Comparison:
     from nccli.bench.frames import is_clip
-    from nccli.bench.runner import Plan, find_images
+    from nccli.bench.runner import Comparison, find_images
 
     metrics = tuple(dict.fromkeys(part.strip() for part in what.metrics.split(",")))
     for name in metrics:
@@ -211,7 +213,7 @@ def _plan(sources: tuple[str, ...], folder: Path, what: What, how: How, codecs: 
         anchor = anchor if anchor in [codec.name for codec in codecs] else codecs[0].name if codecs else ""
         if not codecs:
             raise UsageError("none of the codecs takes clips; x264, x265 and svt-av1 do")
-    return Plan(
+    return Comparison(
         codecs=codecs,
         images=images,
         metrics=tuple(name for name in metrics if name != "psnr"),
@@ -235,9 +237,9 @@ def _published(what: What) -> tuple[Published, ...]:
 
 
 def _write(
-    plan: Plan,
+    comparison: Comparison,
     method: str,
-    measured: Measured,
+    measured: Measurements,
     absent: tuple[Missing, ...],
     published: tuple[Published, ...],
 ) -> Summary:
@@ -248,7 +250,7 @@ def _write(
     from nccli.bench.rows import write_rows
     from nccli.bench.runner import RESULTS, TIMINGS
 
-    summary = summarise(plan, measured, absent, published, method)
+    summary = summarise(comparison, measured, absent, published, method)
     made = {
         RESULTS: write_rows(measured.rows + measured.kept),
         "summary.json": summary.json(),
@@ -256,7 +258,7 @@ def _write(
     }
     if measured.timings:
         made[TIMINGS] = write_rows(measured.timings)
-    made["report.html"] = make_page(plan, summary, measured.rows)
+    made["report.html"] = make_page(comparison, summary, measured.rows)
     for name, data in made.items():
-        files.write_bytes(str(plan.folder / name), data, force=True)
+        files.write_bytes(str(comparison.folder / name), data, force=True)
     return summary

@@ -143,23 +143,27 @@ model_option = click.option(
 encoding_options = joined(rate_options, model_option)
 """Fields of `codec.encoding.Encoding` that all commands that encode share."""
 
-common_options = joined(
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
-        default="auto",
-        show_default=True,
-        envvar="NCC_DEVICE",
-        help="Where the networks run. [env: NCC_DEVICE]",
-    ),
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    envvar="NCC_DEVICE",
+    help="Where the networks run. [env: NCC_DEVICE]",
+)
+
+trim_options = joined(
+    _refusal("--no-alpha", "keep_alpha", help="Drop transparency."),
+    _refusal("--strip", "keep_metadata", help="Drop ICC profile, EXIF and XMP."),
+)
+
+limit_options = joined(
     click.option(
         "--threads",
         type=click.IntRange(min=1),
         envvar="NCC_THREADS",
         help="CPU threads of all workers together. [env: NCC_THREADS] [default: all cores]",
     ),
-    _refusal("--no-alpha", "keep_alpha", help="Drop transparency."),
-    _refusal("--strip", "keep_metadata", help="Drop ICC profile, EXIF and XMP."),
     click.option(
         "--max-pixels",
         metavar="N",
@@ -175,4 +179,7 @@ common_options = joined(
     ),
     _flag("--force", "-f", help="Overwrite existing files."),
 )
+"""Those fields of `program.options.Common` that matter to whoever reads pictures."""
+
+common_options = joined(device_option, trim_options, limit_options)
 """The fields of `program.options.Common`."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from nccli import files
 from nccli.errors import ExitCode, NccError
 from nccli.program.job import Failure
 
@@ -28,5 +29,8 @@ def attempt(call: Callable[[], T]) -> T | Failure:
     except NccError as error:
         return Failure(str(error), error.exit_code, traceback.format_exc())
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and files.reader_gone():
+            files.abandon_stdout()
+            raise SystemExit(ExitCode.READER_GONE) from None
         text = f"unexpected {type(error).__name__}: {error} (a bug; --traceback shows where)"
         return Failure(text, ExitCode.BUG, traceback.format_exc())

@@ -14,8 +14,8 @@ from nccli.cli.common import PATH
 from nccli.cli.failures import attempt
 from nccli.container.image_file import ImageContainer
 from nccli.container.kinds import read_container
-from nccli.container.section_ids import SectionId
 from nccli.errors import UnsupportedError, UsageError
+from nccli.program.describe import describe
 from nccli.program.job import Failure, Job
 from nccli.program.report.listing import info_rows
 from nccli.program.report.printer import Printer
@@ -84,11 +84,8 @@ def _info(source: str, json: bool, drawings: Drawings) -> None:
 
 def _roi_rows(container: ImageContainer, drawings: Drawings) -> dict[str, Any]:
     """What there is to say about a region of interest; makes the drawings."""
-    rows: dict[str, Any] = {}
-    if container.find(SectionId.ROI) is not None:
-        from nccli.program.describe import describe
-
-        rows["roi"] = describe(container)
+    region = describe(container)
+    rows: dict[str, Any] = {"roi": region} if region else {}
     if drawings.roi_map is not None:
         from nccli.program.maps import roi_map
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nccli import files
-from nccli.cli.common import PATH, common_options, gathered, input_options, joined, report_options
+from nccli.cli.common import PATH, gathered, input_options, joined, limit_options, report_options
 from nccli.cli.examples import ROI_EXAMPLES
 from nccli.cli.failures import attempt
 from nccli.errors import UsageError
@@ -60,7 +60,7 @@ def check_roi(options: RoiOptions, inputs: int) -> None:
 @click.command(epilog=ROI_EXAMPLES)
 @input_options
 @click.option("--model", default="seg", show_default=True, metavar="NAME", help=f"{MODELS}.")
-@common_options
+@limit_options
 @report_options
 @gathered(manner=Manner, common=Common)
 @click.pass_obj

@@ -35,9 +35,6 @@ ANALYSED = 0.4
 Pack = Callable[[Stream], bytes]
 """A coded picture -> the file, whose size is what a target in bytes is about."""
 
-Improver = Callable[[ImageWeights, Latents, Stream, Pack], Stream]
-"""Makes a better stream of a plain one, given the model, the analysed picture and stream -> file."""
-
 
 @dataclass(frozen=True, eq=False)
 class Coded:
@@ -75,14 +72,12 @@ class Coded:
         return bits_map(self.weights, self.grid, stream.setting, stream.payload, context)
 
 
-@torch.inference_mode()
 def code_picture(
     weights: ImageWeights,
     pixels: Pixels,
     encoding: Encoding,
     pack: Pack,
     watch: Stopwatch | None = None,
-    improve: Improver | None = None,
     condition: Condition = ALONE,
 ) -> Coded:
     """Code a picture.
@@ -93,13 +88,33 @@ def code_picture(
         encoding: how.
         pack: see `Pack`.
         watch: told about the stages.
-        improve: told to make the plain encode better.
         condition: what the decoder will know of the picture beforehand.
 
     Raises:
         UsageError: the rate cannot be met.
     """
-    watch = watch or Stopwatch()
+    return _code(weights, pixels, encoding, pack, watch or Stopwatch(), condition)[0]
+
+
+@torch.inference_mode()
+def code_and_keep(
+    weights: ImageWeights, pixels: Pixels, encoding: Encoding, pack: Pack, watch: Stopwatch
+) -> tuple[Coded, Latents]:
+    """`code_picture`, and the latents that were coded, for whoever would better them."""
+    coded, analyser = _code(weights, pixels, encoding, pack, watch, ALONE)
+    return coded, analyser(coded.stream.setting)
+
+
+@torch.inference_mode()
+def _code(
+    weights: ImageWeights,
+    pixels: Pixels,
+    encoding: Encoding,
+    pack: Pack,
+    watch: Stopwatch,
+    condition: Condition,
+) -> tuple[Coded, Analyser]:
+    """A coded picture, and what analysed it."""
     shape = shape_of(pixels)
     region, background = encoding.region, encoding.background
     target = encoding.rate.target(shape.height * shape.width, encoding.model)
@@ -120,9 +135,7 @@ def code_picture(
         stream = code(region)
     else:
         stream = reach_background(code, lambda stream: quality(stream)[1], region, background)
-    if improve is not None:
-        stream = complete(improve(weights, analyser(stream.setting), stream, pack))
-    return Coded(weights, shape, stream, condition)
+    return Coded(weights, shape, stream, condition), analyser
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nccli.bounds import DEFAULT_MAX_PIXELS
 from nccli.catalogue.entries import find, find_for_file
 from nccli.catalogue.load import load_model
-from nccli.codec.coded import Coded, Improver, choose_device, code_picture, decode_coded
+from nccli.codec.coded import Coded, choose_device, code_picture, decode_coded
 from nccli.codec.encoding import Encoding
 from nccli.codec.inside import RoiReport, roi_report
 from nccli.codec.packing import Packer
@@ -26,28 +26,34 @@ ENCODED, DECODED = 0.6, 0.4
 """How much of the work is done when the synthesis begins: for progress bars."""
 
 
-def encode_picture(
-    picture: Picture, encoding: Encoding, progress: Progress = quiet, improve: Improver | None = None
-) -> Encoded:
+def encode_picture(picture: Picture, encoding: Encoding, progress: Progress = quiet) -> Encoded:
     """Encode a picture.
 
     Args:
         picture: what to encode; alpha and metadata go into the file with it.
         encoding: how.
         progress: told the share of the work done.
-        improve: told to make the plain encode better, see `nccli.refinement`.
 
     Raises:
         UsageError: the rate cannot be met.
         ModelError: the model is missing.
     """
     watch = Stopwatch(progress)
+    weights, pack = prepared(picture, encoding, watch)
+    coded = code_picture(weights, picture.pixels, encoding, pack, watch)
+    return finished(coded, pack(coded.stream), picture.pixels, encoding.measure, watch)
+
+
+def prepared(picture: Picture, encoding: Encoding, watch: Stopwatch) -> tuple[ImageWeights, Packer]:
+    """The model that an encoding names, and what makes files of the picture's streams.
+
+    Raises:
+        UsageError, ModelError: as of `encode_picture`.
+    """
     target = encoding.rate.target(picture.height * picture.width, encoding.model)
     weights = load_model(find(encoding.model), choose_device(encoding.device))
     watch.lap("load")
-    pack = Packer(weights, picture, target.size)
-    coded = code_picture(weights, picture.pixels, encoding, pack, watch, improve)
-    return finished(coded, pack(coded.stream), picture.pixels, encoding.measure, watch)
+    return weights, Packer(weights, picture, target.size)
 
 
 def encode_pixels(pixels: Pixels, encoding: Encoding) -> Encoded:

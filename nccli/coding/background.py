@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from nccli.bounds import DROPS_PER_OCTAVE, MAX_DROP
+from nccli.coding.bracket import Bracket, least
 from nccli.coding.sender import Stream
-from nccli.entropy.region import MAX_DROP, Region
-from nccli.entropy.steps import STEP_UNIT
+from nccli.entropy.region import Region
 from nccli.errors import UsageError
 
 Code = Callable[[Region | None], Stream]
 """Codes the picture with a region so that it meets its target."""
 
-FIRST_DROP = 4 * STEP_UNIT
-DB_PER_DROP = 1.8 / STEP_UNIT
+FIRST_DROP = 4 * DROPS_PER_OCTAVE
+DB_PER_DROP = 1.8 / DROPS_PER_OCTAVE
 """Where the search begins, and how PSNR falls with a drop as far as the second trial goes."""
 
 SLACK = 0.02
@@ -37,25 +38,10 @@ def reach_background(code: Code, measure: Callable[[Stream], float], region: Reg
     Raises:
         UsageError: the background is worse even where it counts as much as the region.
     """
-    low, high, drop, slope = 0, MAX_DROP + 1, FIRST_DROP, DB_PER_DROP
-    best: Stream | None = None
-    last: tuple[int, float] | None = None
-    for number in range(MAX_TRIALS):
-        stream = code(replace(region, drop=drop))
-        found = measure(stream)
-        if found >= wanted:
-            low, best = drop, stream
-        else:
-            high = drop
-        if 0 <= found - wanted <= SLACK or high - low <= 1:
-            break
-        if last is not None and last[0] != drop and (found - last[1]) * (last[0] - drop) > 0:
-            slope = (found - last[1]) / (last[0] - drop)
-        last = (drop, found)
-        ahead = drop + (found - wanted - SLACK / 2) / slope
-        drop = round(min(max(ahead, low + 1), high - 1)) if number < BISECT_FROM else (low + high) // 2
-    if best is not None:
-        return best
+    line = Bracket(0, MAX_DROP + 1, FIRST_DROP, -DB_PER_DROP, SLACK, 1, MAX_TRIALS, BISECT_FROM)
+    coded = least(line, wanted, lambda drop: code(replace(region, drop=drop)), measure)
+    if coded is not None:
+        return coded
     plain = code(None)
     found = measure(plain)
     if found < wanted:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nccli.coding.bracket import Bracket, least
 from nccli.coding.schedule import Group
 from nccli.coding.sender import CostCounter, Encoder, Latents, Sender, Stream
 from nccli.entropy.coder import TOTAL, WORD_BYTES, IntArray, SymbolEncoder, Tables
@@ -228,38 +229,15 @@ def _try(encoder: Encoder, setting: Setting, file_size: Callable[[Stream], int])
 def reach_psnr(encoder: Encoder, axis: Axis, wanted: float, render: Callable[[Stream], float]) -> Stream:
     """The lowest rate whose decoded picture, as `render` finds, has at least `wanted` dB.
 
-    Each trial lies on the line through the two before it.
-
     Raises:
         UsageError: no rate has.
     """
-    out_of_reach = UsageError(f"{wanted:g} dB are out of this model's reach for this picture")
-    if math.isnan(wanted):
-        raise out_of_reach
-    low, high = axis.low, axis.high + 1
-    point, slope = START_POINT, START_DB
-    best: Stream | None = None
-    last: tuple[int, float] | None = None
-    for number in range(MAX_TRIALS):
-        stream = encoder.send(axis.at(point))
-        found = render(stream)
-        if found >= wanted:
-            high, best = point, stream
-        else:
-            low = point
-        if 0 <= found - wanted <= PSNR_SLACK or high - low <= (PSNR_POINTS if best else 1):
-            break
-        slope, last = _slope(last, (point, found), slope), (point, found)
-        ahead = point + (wanted + PSNR_SLACK / 2 - found) / slope
-        point = round(min(max(ahead, low + 1), high - 1)) if number < BISECT_FROM else (low + high) // 2
-    if best is None:
-        raise out_of_reach
-    return best
-
-
-def _slope(last: tuple[int, float] | None, now: tuple[int, float], otherwise: float) -> float:
-    """dB per rate point between two trials."""
-    if last is None or last[0] == now[0]:
-        return otherwise
-    slope = (now[1] - last[1]) / (now[0] - last[0])
-    return slope if slope > 0 else otherwise
+    line = Bracket(
+        axis.low, axis.high + 1, START_POINT, START_DB, PSNR_SLACK, PSNR_POINTS, MAX_TRIALS, BISECT_FROM
+    )
+    coded = None
+    if not math.isnan(wanted):
+        coded = least(line, wanted, lambda point: encoder.send(axis.at(point)), render)
+    if coded is None:
+        raise UsageError(f"{wanted:g} dB are out of this model's reach for this picture")
+    return coded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nccli.container.framing import Reader
 from nccli.errors import FormatError
-from nccli.media.colour import CodePoints, Colour
+from nccli.media.around.colour import CodePoints, Colour
 
 POINTS, GAMMA, CHROMATICITIES = 1, 2, 3
 """Kinds of item, in the order in which they come."""

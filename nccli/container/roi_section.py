@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nccli.container.framing import Reader, write_varint
+from nccli.bounds import MAX_DECISIONS
+from nccli.container.roi_head import RoiHead, read_roi_head
 from nccli.entropy.coder import TOTAL, BitDecoder, BitEncoder
-from nccli.entropy.region import MAX_CELL_LOG2, MAX_DECISIONS, MAX_DROP, MAX_FEATHER, Region, cells_of
+from nccli.entropy.region import Region, cells_of
 from nccli.errors import FormatError
 
 GAIN = 8
@@ -68,8 +69,8 @@ def pack_region(region: Region) -> bytes:
     """Payload of a roi section."""
     coder = BitEncoder()
     _walk(region.levels.copy(), region.top, coder)
-    head = bytes([region.top | region.feather << 4, region.cell_log2])
-    return head + write_varint(region.drop) + coder.finish()
+    head = RoiHead(region.top, region.cell_log2, region.feather, region.drop)
+    return head.pack() + coder.finish()
 
 
 def unpack_region(payload: bytes, height: int, width: int) -> Region:
@@ -78,17 +79,12 @@ def unpack_region(payload: bytes, height: int, width: int) -> Region:
     Raises:
         FormatError: the payload is damaged or asks for too much.
     """
-    reader = Reader(payload, len(payload))
-    packed, cell_log2 = reader.take(2, "roi")
-    top, feather = packed & 15, packed >> 4
-    drop = reader.varint("roi drop", MAX_DROP)
-    if not top or feather > MAX_FEATHER or cell_log2 > MAX_CELL_LOG2 or not drop:
-        raise FormatError("roi", found=payload[: reader.offset].hex())
-    rows, columns = cells_of(height, width, cell_log2)
-    if rows * columns * top > MAX_DECISIONS:
-        raise FormatError("roi cells", found=f"{rows}x{columns} of {top} levels")
+    head, cells = read_roi_head(payload)
+    rows, columns = cells_of(height, width, head.cell_log2)
+    if rows * columns * head.top > MAX_DECISIONS:
+        raise FormatError("roi cells", found=f"{rows}x{columns} of {head.top} levels")
     levels = np.zeros((rows, columns), np.uint8)
-    coder = BitDecoder(payload[reader.offset :])
-    _walk(levels, top, coder)
+    coder = BitDecoder(cells)
+    _walk(levels, head.top, coder)
     coder.finish()
-    return Region(levels, top, cell_log2, feather, drop)
+    return Region(levels, head.top, head.cell_log2, head.feather, head.drop)

@@ -9,7 +9,7 @@ from nccli.container.roi_section import unpack_region
 from nccli.container.section_ids import METADATA_NAMES, SectionId
 from nccli.entropy.grid import Grid
 from nccli.entropy.setting import Setting
-from nccli.media.colour import Colour
+from nccli.media.around.colour import Colour
 from nccli.media.picture import Metadata, Picture, Pixels
 
 

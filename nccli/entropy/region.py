@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nccli.bounds import DROPS_PER_OCTAVE
 from nccli.entropy.grid import LATENT_STRIDE
 from nccli.entropy.rate import FIRST_ANCHOR, RATE_UNIT
 from nccli.entropy.steps import STEP_UNIT
@@ -18,14 +19,8 @@ from nccli.entropy.steps import STEP_UNIT
 FULL = 255
 """Importance inside the region."""
 
-DROP_UNIT = RATE_UNIT // STEP_UNIT
-"""Rate points per unit of drop: drops count 1/64 octaves of lambda."""
-
-MAX_DROP = 16 * STEP_UNIT
-MAX_FEATHER = 7
-MAX_CELL_LOG2 = 7
-MAX_DECISIONS = 2**16
-"""Cells times levels of a field: bounds the time that a hostile file can ask for."""
+DROP_UNIT = RATE_UNIT // DROPS_PER_OCTAVE
+"""Rate points per unit of drop."""
 
 STEP_PER_RATE = 2 * RATE_UNIT // STEP_UNIT
 """Rate points per 1/64 octave of step: the natural step follows lambda^-1/2."""

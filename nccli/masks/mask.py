@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nccli.bounds import DROPS_PER_OCTAVE, MAX_CELL_LOG2, MAX_DECISIONS, MAX_DROP, MAX_FEATHER
 from nccli.entropy.grid import LATENT_STRIDE
-from nccli.entropy.region import FULL, MAX_CELL_LOG2, MAX_DECISIONS, MAX_DROP, MAX_FEATHER, Region
-from nccli.entropy.steps import STEP_UNIT
+from nccli.entropy.region import FULL, Region
 from nccli.errors import UsageError
 from nccli.media.picture import Picture, Pixels, change_depth
 
@@ -28,7 +28,7 @@ DEFAULT_GAIN = 30.0
 DEFAULT_FEATHER = 32.0
 """Pixels over which quality falls off outside the region: two latents, no visible seam."""
 
-MAX_GAIN = 2.0 ** (MAX_DROP / STEP_UNIT)
+MAX_GAIN = 2.0 ** (MAX_DROP / DROPS_PER_OCTAVE)
 
 GRAY_LEVELS = 8
 """Levels of a mask with shades; one of two values has one."""
@@ -71,7 +71,7 @@ class Choice:
         """Fall of lambda outside, 1/64 octave."""
         if not 1 <= self.gain <= MAX_GAIN:
             raise UsageError(f"a gain of {self.gain:g} is outside 1 .. {MAX_GAIN:g}")
-        return round(math.log2(self.gain) * STEP_UNIT)
+        return round(math.log2(self.gain) * DROPS_PER_OCTAVE)
 
     @property
     def passes(self) -> int:

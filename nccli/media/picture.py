@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli.errors import UsageError
-from nccli.media.colour import Colour
+from nccli.media.around.colour import Colour
 
 Pixels = NDArray[np.integer[Any]]
 

@@ -9,12 +9,13 @@ from typing import Any
 from PIL import Image
 
 from nccli.errors import MediaError
-from nccli.media import boxes, deep, png
-from nccli.media.colour import Colour
-from nccli.media.exif import EXIF_PREFIX, has_tags, whole_exif, without_orientation
+from nccli.media.around import boxes, png
+from nccli.media.around.colour import Colour
+from nccli.media.around.exif import EXIF_PREFIX, has_tags, whole_exif, without_orientation
+from nccli.media.around.tags import write_tiff
 from nccli.media.formats import FORMATS
 from nccli.media.picture import Metadata, Picture, eight_bit
-from nccli.media.tags import write_tiff
+from nccli.media.samples import deep
 
 SAVE_OPTIONS: dict[str, dict[str, int | bool | str]] = {
     "png": {"compress_level": deep.COMPRESSION},

@@ -15,12 +15,13 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from nccli.bounds import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE
 from nccli.errors import MediaError
-from nccli.media import avif, deep, jpeg, tiff
+from nccli.media.around import jpeg, tiff
+from nccli.media.around.metadata import Carried, carried, stored_in, tiff_exif, turn_upright
+from nccli.media.around.unwrap import Stored, unwrap
 from nccli.media.formats import READ_FORMATS
-from nccli.media.metadata import Carried, carried, stored_in, tiff_exif, turn_upright
 from nccli.media.picture import Metadata, Picture, Pixels, drop_opaque, eight_bit
-from nccli.media.tiff_samples import CLIPPED, samples_of
-from nccli.media.unwrap import Stored, unwrap
+from nccli.media.samples import avif, deep
+from nccli.media.samples.tiff_samples import CLIPPED, samples_of
 
 STRIP_ROWS = 512
 BROKEN = (

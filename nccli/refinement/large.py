@@ -14,8 +14,8 @@ from nccli.refinement.descent.aims import Control, Fixed, Quality, Size
 from nccli.refinement.descent.judge import Judge, Task
 from nccli.refinement.descent.metric import Source
 from nccli.refinement.descent.optimise import Optimiser, Result
-from nccli.refinement.descent.problem import Engine, Problem
-from nccli.refinement.descent.trace import Moment, Observer, Row
+from nccli.refinement.descent.problem import Kit, Problem
+from nccli.refinement.descent.trace import Check, Moment, Observer
 from nccli.refinement.start import searched
 from nccli.refinement.windows import pilot, window_task, windows, write_back
 
@@ -27,14 +27,14 @@ PILOT_SHARE = 0.5
 class Start:
     """A picture before refinement."""
 
-    engine: Engine
+    kit: Kit
     source: Source
     latents: Latents
     setting: Setting
 
 
 @dataclass(frozen=True)
-class Refined:
+class Optimised:
     """A picture after refinement, before it is coded.
 
     Attributes:
@@ -48,7 +48,7 @@ class Refined:
     latents: Latents
     setting: Setting
     lmbda: float
-    rows: tuple[Row, ...]
+    rows: tuple[Check, ...]
     interrupted: bool
 
 
@@ -60,9 +60,9 @@ class Windows:
         self._parts = windows(start.latents.grid)
         self._total = PILOT_SHARE + len(self._parts)
         self._done = 0.0
-        self._rows: list[Row] = []
+        self._rows: list[Check] = []
 
-    def run(self) -> Refined:
+    def run(self) -> Optimised:
         """Find the steps and lambda on the pilot, then refine every window."""
         start = self._start
         first = self._pilot()
@@ -71,8 +71,8 @@ class Windows:
         latents = Latents(start.latents.grid, start.latents.y.copy(), start.latents.z.copy())
         interrupted = first.interrupted
         for window in [] if interrupted else self._parts:
-            task = window_task(start.engine, start.source, setting, around, window)
-            inside = window_task(start.engine, start.source, setting, start.latents, window).latents
+            task = window_task(start.kit, start.source, setting, around, window)
+            inside = window_task(start.kit, start.source, setting, start.latents, window).latents
             free = np.True_ if task.free is None else (task.free > 0).cpu().numpy()
             mixed = replace(task.latents, y=np.where(free, inside.y, task.latents.y))
             result = self._optimise(replace(task, latents=mixed), Fixed(first.lmbda), 1.0)
@@ -81,20 +81,18 @@ class Windows:
             if result.interrupted:
                 interrupted = True
                 break
-        return Refined(latents, setting, first.lmbda, tuple(self._rows), interrupted)
+        return Optimised(latents, setting, first.lmbda, tuple(self._rows), interrupted)
 
     def _pilot(self) -> Result:
         """One window refined on its own, its bytes or PSNR held when the picture has such a target."""
         start = self._start
-        task = window_task(
-            start.engine, start.source, start.setting, start.latents, pilot(start.latents.grid)
-        )
+        task = window_task(start.kit, start.source, start.setting, start.latents, pilot(start.latents.grid))
         task = replace(task, free=None)
         lmbda = self._control.lmbda
         task = replace(task, setting=searched(task, self._options, lmbda))
         control: Control = Fixed(lmbda)
         if not isinstance(self._control, Fixed):
-            anchors = Problem(task.engine, task.latents.grid, task.setting).anchors
+            anchors = Problem(task.kit, task.latents.grid, task.setting).anchors
             measured = Judge(task, anchors).measure(task.latents, task.setting)
             if isinstance(self._control, Size):
                 control = Size(lmbda, round(measured.bytes), self._control.two_sided)
@@ -126,6 +124,6 @@ class Windows:
         """What a window sees around it: the latents as a decoder would have them now."""
         start = self._start
         step = 2.0 ** STEP_Z_CHOICES[setting.step_z]
-        _, y_hat = price(start.engine.weights, start.latents, setting)
+        _, y_hat = price(start.kit.weights, start.latents, setting)
         z = np.rint(start.latents.z / np.float32(step)) * np.float32(step)
         return Latents(start.latents.grid, y_hat.astype(np.float32) / np.float32(2**LATENT_BITS), z)

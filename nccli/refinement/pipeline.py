@@ -17,9 +17,9 @@ from nccli.refinement.descent.aims import Control
 from nccli.refinement.descent.judge import Task
 from nccli.refinement.descent.metric import Importance, Source, make_metric
 from nccli.refinement.descent.optimise import Optimiser
-from nccli.refinement.descent.problem import Engine
-from nccli.refinement.descent.trace import Observer, Row, ignore
-from nccli.refinement.large import Refined, Start, Windows
+from nccli.refinement.descent.problem import Kit
+from nccli.refinement.descent.trace import Check, Observer, ignore
+from nccli.refinement.large import Optimised, Start, Windows
 from nccli.refinement.start import control_for, lambda_of, searched, starts
 from nccli.refinement.trim import trim
 from nccli.refinement.verdict import Verdict
@@ -27,7 +27,7 @@ from nccli.refinement.windows import windows
 
 
 @dataclass(frozen=True)
-class Plan:
+class Request:
     """What a refinement is to do.
 
     Attributes:
@@ -59,7 +59,7 @@ class Improvement:
     """
 
     stream: Stream
-    rows: tuple[Row, ...]
+    rows: tuple[Check, ...]
     improved: bool
     objective_before: float
     objective: float
@@ -67,7 +67,7 @@ class Improvement:
 
 
 def improve(
-    weights: ImageWeights, pixels: Pixels, latents: Latents, stream: Stream, pack: Pack, plan: Plan
+    weights: ImageWeights, pixels: Pixels, latents: Latents, stream: Stream, pack: Pack, request: Request
 ) -> Improvement:
     """Refine a coded picture.
 
@@ -77,24 +77,24 @@ def improve(
         latents: of the analysis, or the stored ones.
         stream: the plain encode, which meets the target.
         pack: stream -> file, whose size counts.
-        plan: what to do.
+        request: what to do.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        source = source_of(pixels, plan, weights.device)
-        lmbda = plan.lmbda or lambda_of(stream.setting)
+        source = source_of(pixels, request, weights.device)
+        lmbda = request.lmbda or lambda_of(stream.setting)
         # A mask makes distortion count for less; to hold a size or a PSNR lambda makes up for it.
-        held = lmbda if plan.target.lmbda is not None else lmbda / source.mean_importance
-        control = control_for(plan.target, held, plan.options)
+        held = lmbda if request.target.lmbda is not None else lmbda / source.mean_importance
+        control = control_for(request.target, held, request.options)
         verdict = Verdict(weights, source, pack, control)
-        found = list(starts(weights, pixels, latents, stream.setting, plan.options, lmbda))
+        found = list(starts(weights, pixels, latents, stream.setting, request.options, lmbda))
         chosen, setting = found[0]
         if len(found) > 1:
             chosen, setting = min(found, key=lambda f: verdict.objective(verdict.measure(send(weights, *f))))
         free = Latents(chosen.grid, chosen.y.copy(), chosen.z.copy())
-        start = Start(Engine.of(weights), source, free, setting)
+        start = Start(Kit.of(weights), source, free, setting)
         before = verdict.measure(stream)
         overhead = len(pack(stream)) - len(stream.payload)
-        refined = _refine(start, plan, control, overhead)
+        refined = _refine(start, request, control, overhead)
         after = send(weights, refined.latents, refined.setting)
         if len(windows(latents.grid)) > 1:
             after = trim(weights, refined, after, verdict)
@@ -112,25 +112,25 @@ def improve(
         )
 
 
-def source_of(pixels: Pixels, plan: Plan, device: torch.device) -> Source:
+def source_of(pixels: Pixels, request: Request, device: torch.device) -> Source:
     """The original with the metrics that count."""
     mse, others = 0.0, []
-    for name, weight in plan.options.metrics:
+    for name, weight in request.options.metrics:
         if name == "mse":
             mse = weight
         elif weight:
-            others.append((make_metric(name, plan.options.lpips_weights, device), weight))
-    return Source(pixels, plan.importance, mse, tuple(others))
+            others.append((make_metric(name, request.options.lpips_weights, device), weight))
+    return Source(pixels, request.importance, mse, tuple(others))
 
 
-def _refine(start: Start, plan: Plan, control: Control, overhead: float) -> Refined:
+def _refine(start: Start, request: Request, control: Control, overhead: float) -> Optimised:
     grid = start.latents.grid
     if len(windows(grid)) > 1:
-        return Windows(start, plan.options, control, plan.observer).run()
-    distortion = start.source.distortion(slice(None), slice(None), start.engine.weights.device)
+        return Windows(start, request.options, control, request.observer).run()
+    distortion = start.source.distortion(slice(None), slice(None), start.kit.weights.device)
     pixels = start.source.pixels.shape[0] * start.source.pixels.shape[1]
-    task = Task(start.engine, start.latents, start.setting, distortion, pixels, overhead)
-    task = replace(task, setting=searched(task, plan.options, control.lmbda))
-    result = Optimiser(task, plan.options, control, plan.observer).run()
+    task = Task(start.kit, start.latents, start.setting, distortion, pixels, overhead)
+    task = replace(task, setting=searched(task, request.options, control.lmbda))
+    result = Optimiser(task, request.options, control, request.observer).run()
     best = result.best
-    return Refined(best.latents, best.setting, result.lmbda, result.rows, result.interrupted)
+    return Optimised(best.latents, best.setting, result.lmbda, result.rows, result.interrupted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from nccli.errors import UsageError
-from nccli.refinement.descent.trace import Row
+from nccli.refinement.descent.trace import Check
 
 WIDTH, PANEL, MARGIN = 720, 180, 56
 """Pixels: of the drawing, of one panel's height, and around its axes."""
@@ -17,7 +17,7 @@ WIDTH, PANEL, MARGIN = 720, 180, 56
 INK, GRID = "#333333", "#dddddd"
 COLOURS = ("#1b6ca8", "#c8553d")
 
-Series = tuple[str, Callable[[Row], float]]
+Series = tuple[str, Callable[[Check], float]]
 
 PANELS: tuple[tuple[str, tuple[Series, ...]], ...] = (
     ("objective", (("rounded", lambda row: row.objective), ("best", lambda row: row.best))),
@@ -45,7 +45,7 @@ class Text:
     colour: str = INK
 
 
-def draw(rows: tuple[Row, ...], name: str) -> bytes:
+def draw(rows: tuple[Check, ...], name: str) -> bytes:
     """A drawing of the trace; the suffix of `name` says of which kind.
 
     Raises:
@@ -61,7 +61,7 @@ def draw(rows: tuple[Row, ...], name: str) -> bytes:
     return _svg(marks, height) if suffix == "svg" else _png(marks, height)
 
 
-def _panel(rows: tuple[Row, ...], title: str, series: tuple[Series, ...], top: int) -> list[Line | Text]:
+def _panel(rows: tuple[Check, ...], title: str, series: tuple[Series, ...], top: int) -> list[Line | Text]:
     """Axes, curves and their names, `top` pixels from above."""
     left, right, high, low = MARGIN, WIDTH - 16, top + 28, top + PANEL - 16
     values = [value(row) for row in rows for _, value in series]

@@ -11,20 +11,20 @@ import torch
 
 from nccli.api import to_picture
 from nccli.catalogue.entries import DEFAULT_MODEL
-from nccli.codec.coded import Coded, Pack, choose_device, shape_of, with_details
+from nccli.codec.coded import Pack, choose_device, code_and_keep, with_details
 from nccli.codec.encoding import Encoding, Rate
-from nccli.codec.image import encode_picture, finished
+from nccli.codec.image import finished, prepared
 from nccli.codec.refining import RefineOptions, preset
 from nccli.codec.result import Encoded, Stopwatch
 from nccli.coding.search import Target
-from nccli.coding.sender import Latents, Stream
+from nccli.coding.sender import Stream
 from nccli.errors import UsageError
 from nccli.media.picture import Picture, change_depth
 from nccli.networks.weights import ImageWeights
 from nccli.refinement.descent.aims import ELASTICITY
 from nccli.refinement.descent.metric import Importance
-from nccli.refinement.descent.trace import Observer, Row, ignore
-from nccli.refinement.pipeline import Improvement, Plan, improve
+from nccli.refinement.descent.trace import Check, Observer, ignore
+from nccli.refinement.pipeline import Improvement, Request, improve
 from nccli.refinement.start import lambda_of
 from nccli.refinement.stored import Stored, read_stored
 
@@ -41,7 +41,7 @@ class Refined(Encoded):
         interrupted: the user stopped it; the file is the best so far.
     """
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Check, ...] = ()
     improved: bool = True
     objective_before: float = math.nan
     objective: float = math.nan
@@ -66,16 +66,24 @@ def refine_picture(
         UsageError: the rate cannot be met.
         ModelError: the model or a metric's network is missing.
     """
-    options = _options(encoding)
-    outcome: list[Improvement] = []
+    options, watch = _options(encoding), Stopwatch()
     target = encoding.rate.target(picture.height * picture.width, encoding.model)
-    plan = Plan(options, target, _checked(importance, picture), observer)
+    request = Request(options, target, _checked(importance, picture), observer)
+    weights, pack = prepared(picture, encoding, watch)
+    coded, latents = code_and_keep(weights, picture.pixels, encoding, pack, watch)
+    with torch.inference_mode():
+        outcome = improve(weights, picture.pixels, latents, coded.stream, pack, request)
+    coded = replace(coded, stream=_detailed(weights, picture, outcome.stream, pack, target.size))
+    file = pack(coded.stream)
+    return _refined(finished(coded, file, picture.pixels, encoding.measure, watch), outcome)
 
-    def better(weights: ImageWeights, latents: Latents, stream: Stream, pack: Pack) -> Stream:
-        outcome.append(improve(weights, picture.pixels, latents, stream, pack, plan))
-        return outcome[-1].stream
 
-    return _refined(encode_picture(picture, encoding, improve=better), outcome[-1])
+def _detailed(
+    weights: ImageWeights, picture: Picture, stream: Stream, pack: Pack, size: int | None
+) -> Stream:
+    """A refined stream with details of its own, unless these would make the file too large."""
+    detailed = with_details(weights, picture.pixels, stream)
+    return stream if size is not None and len(pack(detailed)) > size else detailed
 
 
 def refine_file(
@@ -110,13 +118,14 @@ def refine_file(
     target = encoding.rate.target(pixels, stored.coded.weights.entry.name) if encoding.rate.given else None
     lmbda = _lambda_towards(target, stored, len(data))
     chosen = Target(lmbda=lmbda) if target is None else target
-    plan = Plan(options, chosen, _checked(importance, original), observer, lmbda)
+    request = Request(options, chosen, _checked(importance, original), observer, lmbda)
     weights, stream = stored.coded.weights, stored.coded.stream
     with torch.inference_mode():
-        outcome = improve(weights, original.pixels, stored.latents, stream, stored.pack, plan)
-    stream = with_details(weights, original.pixels, outcome.stream)
-    coded = Coded(weights, shape_of(original.pixels), stream)
-    file = stored.pack(stream)
+        outcome = improve(weights, original.pixels, stored.latents, stream, stored.pack, request)
+    coded = replace(
+        stored.coded, stream=_detailed(weights, original, outcome.stream, stored.pack, chosen.size)
+    )
+    file = stored.pack(coded.stream)
     return _refined(finished(coded, file, original.pixels, encoding.measure, watch), outcome)
 
 

@@ -101,7 +101,7 @@ def searched(task: Task, options: RefineOptions, lmbda: float) -> Setting:
     setting = task.setting
     if options.naive or not options.search_step_z:
         return setting
-    judge = Judge(task, Problem(task.engine, task.latents.grid, setting).anchors)
+    judge = Judge(task, Problem(task.kit, task.latents.grid, setting).anchors)
 
     def cost(step_z: int) -> float:
         return judge.objective(judge.measure(task.latents, replace(setting, step_z=step_z)), lmbda)

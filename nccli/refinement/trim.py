@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from nccli.coding.sender import Stream, send
 from nccli.networks.weights import ImageWeights
-from nccli.refinement.large import Refined
+from nccli.refinement.large import Optimised
 from nccli.refinement.verdict import Verdict
 
 REACH = 64
 """Furthest move of step_y, 1/64 octave."""
 
 
-def trim(weights: ImageWeights, refined: Refined, stream: Stream, verdict: Verdict) -> Stream:
+def trim(weights: ImageWeights, refined: Optimised, stream: Stream, verdict: Verdict) -> Stream:
     """The refined picture at the largest step that reaches a PSNR, or the smallest that fits a size.
 
     Without a target, the stream as it is.

@@ -19,7 +19,7 @@ from nccli.entropy.region import RateField
 from nccli.entropy.setting import Setting
 from nccli.refinement.descent.judge import Task
 from nccli.refinement.descent.metric import Distortion, Source
-from nccli.refinement.descent.problem import Engine
+from nccli.refinement.descent.problem import Kit
 
 INNER, MARGIN = 48, 8
 """Latents a side of a window alone, and around it; multiples of `HYPER_STRIDE`."""
@@ -90,18 +90,18 @@ def _spans(length: int) -> list[Span]:
     ]
 
 
-def window_task(engine: Engine, source: Source, setting: Setting, latents: Latents, window: Window) -> Task:
+def window_task(kit: Kit, source: Source, setting: Setting, latents: Latents, window: Window) -> Task:
     """The task of one window of a picture whose latents are now these."""
     rows, columns = window.outer
     z_rows, z_columns = window.hyper
     part = Latents(window.grid, latents.y[:, rows, columns].copy(), latents.z[:, z_rows, z_columns].copy())
     field = setting.field(latents.grid).part(rows, columns)
     placed = Placed(setting.rate, setting.step_y, setting.step_z, setting.region, field)
-    distortion = source.distortion(*_pixels(window), engine.weights.device)
+    distortion = source.distortion(*_pixels(window), kit.weights.device)
     importance = _counted(window, latents.grid, distortion)
     distortion = replace(distortion, importance=importance)
     pixels = distortion.x.shape[2] * distortion.x.shape[3]
-    return Task(engine, part, placed, distortion, pixels, 0.0, window.free(engine.weights.device))
+    return Task(kit, part, placed, distortion, pixels, 0.0, window.free(kit.weights.device))
 
 
 def _pixels(window: Window) -> tuple[slice, slice]:

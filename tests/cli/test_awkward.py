@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 import nccli
 from nccli.errors import ExitCode
 from nccli.media import save
-from nccli.media.exif import ORIENTATION
+from nccli.media.around.exif import ORIENTATION
 from nccli.media.picture import Picture
 from tests.support import Call, Pixels
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import stat
 import subprocess
@@ -207,9 +208,25 @@ def test_completion_knows_the_options() -> None:
     assert "--lambda" in run_python("-c", code).stdout
 
 
+@pytest.mark.parametrize("args", [("models",), ("--help",), ("info", *["a.ncc"] * 999)])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_readers_may_leave(
+    small: Pixels, tmp_path: Path, args: tuple[str, ...], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the pipe breaks while a command prints, or when it ends."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    (tmp_path / "a.ncc").write_bytes(nccli.encode(small).data)
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = ("-c", "from nccli.cli import main; main()")
+    done = run_python(*code, *args, cwd=tmp_path, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (ExitCode.READER_GONE, "")
+
+
 @pytest.mark.parametrize("args", [("--help",), ("models",), ("info", "a.ncc"), ("encode", "--help")])
 def test_light_commands_load_no_heavy_modules(small: Pixels, tmp_path: Path, args: tuple[str, ...]) -> None:
-    (tmp_path / "a.ncc").write_bytes(nccli.encode(small).data)
+    (tmp_path / "a.ncc").write_bytes(nccli.encode(small, roi="8,8,20,20").data)
     code = (
         "import atexit, sys;"
         "atexit.register(lambda: print(sorted({'torch', 'numpy', 'PIL', 'av'} & set(sys.modules))));"

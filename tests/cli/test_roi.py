@@ -133,6 +133,12 @@ def test_info_tells_and_draws(call: Call, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.usefixtures("mask")
+@pytest.mark.parametrize("options", [("--device", "cpu"), ("--strip",), ("--no-alpha",)])
+def test_masks_take_no_options_that_do_nothing(call: Call, options: tuple[str, ...]) -> None:
+    assert call("roi", "a.png", "--model", "saliency", *options) == ExitCode.USAGE
+
+
+@pytest.mark.usefixtures("mask")
 def test_masks_alone(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("roi", "a.png", "--model", "saliency", "--json") == 0
     rows = json.loads(capsys.readouterr().out)

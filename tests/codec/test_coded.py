@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nccli.codec.coded import Coded, code_picture, decode_coded, shape_of
+from nccli.codec.coded import Coded, code_and_keep, code_picture, decode_coded, shape_of
 from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.codec.opened import decode_bytes
 from nccli.codec.result import Stopwatch
 from nccli.coding.condition import Condition
-from nccli.coding.sender import Latents, Stream
+from nccli.coding.sender import Stream, send
 from nccli.entropy.grid import Grid
 from nccli.entropy.region import Region
 from nccli.errors import FormatError
@@ -77,20 +77,13 @@ def test_a_size_is_that_of_what_holds_the_picture(weights: ImageWeights, photo: 
         assert 0.98 * (2000 - around) <= len(coded.stream.payload) <= 2000 - around
 
 
-def test_an_improver_has_the_last_word(weights: ImageWeights, small: Pixels) -> None:
-    seen: list[tuple[Latents, Stream]] = []
+@pytest.mark.parametrize("rate", [Rate(lmbda=0.02), Rate(size=400)])
+def test_the_latents_that_were_coded_are_kept(weights: ImageWeights, small: Pixels, rate: Rate) -> None:
     done: list[float] = []
-    other = code_picture(weights, small, Encoding(Rate(lmbda=0.001), device="cpu"), bare).stream
-
-    def improve(_: ImageWeights, latents: Latents, stream: Stream, pack: object) -> Stream:
-        seen.append((latents, stream))
-        assert pack is bare
-        return other
-
     watch = Stopwatch(done.append)
-    coded = code_picture(weights, small, Encoding(Rate(lmbda=0.02), device="cpu"), bare, watch, improve)
-    assert coded.stream is other
-    ((latents, stream),) = seen
-    assert latents.y.shape == stream.y_hat.shape
+    coded, latents = code_and_keep(weights, small, Encoding(rate, device="cpu"), bare, watch)
+    plain = code_picture(weights, small, Encoding(rate, device="cpu"), bare).stream
+    assert coded.stream.payload == plain.payload
+    assert send(weights, latents, coded.stream.setting).payload == coded.stream.payload
     assert watch.stages["transform"] > 0
     assert all(0 <= share <= 0.4 for share in done)

@@ -170,6 +170,7 @@ def test_maps(photo: Pixels, face: Region) -> None:
     about = describe(container)
     assert about["gain"] == pytest.approx(30, rel=0.01)
     assert (about["levels"], about["cell"], about["feather"]) == (1, 16, 32)
+    assert about["bytes"] == len(container.section(SectionId.ROI))
 
 
 def test_a_map_without_a_mask_is_white(photo: Pixels) -> None:

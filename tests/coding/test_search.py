@@ -12,7 +12,15 @@ from nccli.coding.analysis import Analyser
 from nccli.coding.search import REACH_ABOVE, REACH_BELOW, setting_at
 from nccli.coding.sender import send
 from nccli.coding.tiles import Shape, reconstruct
-from nccli.entropy.rate import LAMBDA_MAX, LAMBDA_MIN, RATE_MAX, RATE_MIN, RATE_UNIT, lambda_to_rate
+from nccli.entropy.rate import (
+    DEFAULT_QUALITY,
+    LAMBDA_MAX,
+    LAMBDA_MIN,
+    RATE_MAX,
+    RATE_MIN,
+    RATE_UNIT,
+    lambda_to_rate,
+)
 from nccli.entropy.region import STEP_PER_RATE
 from nccli.errors import UsageError
 from nccli.media.metrics import psnr
@@ -132,9 +140,9 @@ def test_lambda_out_of_range_is_refused(small: Pixels, lmbda: float) -> None:
         encode_pixels(small, Encoding(Rate(lmbda=lmbda), device="cpu"))
 
 
-def test_no_target_is_refused(small: Pixels) -> None:
-    with pytest.raises(UsageError):
-        encode_pixels(small, Encoding(Rate(), device="cpu"))
+def test_no_target_is_the_default_quality(small: Pixels) -> None:
+    named = encode_pixels(small, Encoding(Rate(quality=DEFAULT_QUALITY), device="cpu")).data
+    assert encode_pixels(small, Encoding(Rate(), device="cpu")).data == named
 
 
 def test_extended_axis_goes_on_with_steps_alone(weights: ImageWeights) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nccli.container.colour_section import pack_colour, unpack_colour
 from nccli.errors import FormatError
-from nccli.media.colour import CodePoints, Colour
+from nccli.media.around.colour import CodePoints, Colour
 from tests import reference_decoder as reference
 
 BYTE, WORD = st.integers(0, 255), st.integers(0, 2**32 - 1)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.data import horse
 
+from nccli.bounds import MAX_DECISIONS, MAX_DROP
 from nccli.container.roi_section import pack_region, unpack_region
-from nccli.entropy.region import FULL, MAX_DECISIONS, MAX_DROP, RateField, Region, cells_of
+from nccli.entropy.region import FULL, RateField, Region, cells_of
 from nccli.entropy.steps import STEP_UNIT
 from nccli.errors import FormatError
 from nccli.masks.mask import Choice, fitted, mask_of_array, select

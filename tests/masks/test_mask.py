@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nccli.entropy.region import MAX_DECISIONS
+from nccli.bounds import MAX_DECISIONS
 from nccli.errors import ModelError, UsageError
 from nccli.masks.choose import choose, mask_from, named_mask
 from nccli.masks.make import make_mask

@@ -38,7 +38,7 @@ def test_truncations_and_flips_are_format_errors(small: Pixels) -> None:
 
 
 def test_other_chunks_and_trailing_data_are_refused(small: Pixels) -> None:
-    from nccli.media.png import chunk_of as _chunk
+    from nccli.media.around.png import chunk_of as _chunk
 
     payload = pack_alpha(small[..., 0].copy())
     end = len(payload) - 12
@@ -50,7 +50,7 @@ def test_other_chunks_and_trailing_data_are_refused(small: Pixels) -> None:
 
 def test_bad_image_data_behind_good_checksums() -> None:
     from nccli.media.alpha import PNG_SIGNATURE
-    from nccli.media.png import chunk_of as _chunk
+    from nccli.media.around.png import chunk_of as _chunk
 
     header = _chunk(b"IHDR", (9).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0]))
     for data in (b"", b"\x78\x9c", bytes(40), b"\x78\x9c\x4b\x4c\x4a\x06\x00\x02\x4d\x01\x27"):

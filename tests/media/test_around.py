@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from nccli.errors import MediaError
+from nccli.media.around.png import chunk_of
 from nccli.media.picture import Metadata, Picture
-from nccli.media.png import chunk_of
 from nccli.media.save import lost, write_picture
 from nccli.media.still import picture_of, read_picture
 from tests.support import Pixels

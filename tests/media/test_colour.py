@@ -16,11 +16,11 @@ import nccli.pillow
 from nccli.codec.opened import decode_bytes
 from nccli.container.image_file import read_image
 from nccli.container.section_ids import SectionId
-from nccli.media import boxes
-from nccli.media.boxes import code_points, with_code_points
-from nccli.media.colour import CodePoints, Colour, worth_keeping
+from nccli.media.around import boxes
+from nccli.media.around.boxes import code_points, with_code_points
+from nccli.media.around.colour import CodePoints, Colour, worth_keeping
+from nccli.media.around.png import chunk_of
 from nccli.media.picture import Metadata, Picture
-from nccli.media.png import chunk_of
 from nccli.media.save import lost, write_picture
 from nccli.media.still import read_picture
 from tests.support import Call, Pixels

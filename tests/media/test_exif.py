@@ -12,10 +12,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from nccli.errors import MediaError
-from nccli.media.exif import ORIENTATION
+from nccli.media.around.exif import ORIENTATION
+from nccli.media.around.png import chunk_of
 from nccli.media.formats import FORMATS
 from nccli.media.picture import Metadata, Picture
-from nccli.media.png import chunk_of
 from nccli.media.save import lost, write_picture
 from nccli.media.still import read_picture
 from tests.support import Pixels

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from nccli.errors import MediaError, UsageError
-from nccli.media import avif, deep, save, still
-from nccli.media.exif import ORIENTATION, upright_exif, whole_exif
+from nccli.media import save, still
+from nccli.media.around.exif import ORIENTATION, upright_exif, whole_exif
 from nccli.media.formats import FORMATS, format_for
 from nccli.media.picture import Metadata, Picture, change_depth, eight_bit
+from nccli.media.samples import avif, deep
 from tests.support import ROOT, Pixels
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

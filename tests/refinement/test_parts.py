@@ -23,9 +23,9 @@ from nccli.refinement.descent.aims import Measured, Quality, Size
 from nccli.refinement.descent.cost import CostTable
 from nccli.refinement.descent.differentiable import float_view
 from nccli.refinement.descent.metric import Distortion, Source
-from nccli.refinement.descent.problem import Engine, Problem
+from nccli.refinement.descent.problem import Kit, Problem
 from nccli.refinement.descent.relax import Relaxation
-from nccli.refinement.descent.trace import Row, to_csv
+from nccli.refinement.descent.trace import Check, to_csv
 from nccli.refinement.importance import importance_of
 from nccli.refinement.plot import draw
 from nccli.refinement.windows import EDGE, INNER, MARGIN, window_task, windows, write_back
@@ -179,7 +179,7 @@ def hard(v: torch.Tensor) -> torch.Tensor:
 
 def test_soft_rate_of_rounded_latents_is_the_price(weights: ImageWeights, photo_sample: Sample) -> None:
     latents, setting = photo_sample.latents, photo_sample.stream.setting
-    problem = Problem(Engine.of(weights), latents.grid, setting)
+    problem = Problem(Kit.of(weights), latents.grid, setting)
     variables = problem.variables(Latents(latents.grid, latents.y.copy(), latents.z.copy()))
     with torch.no_grad():
         z_bits, features = problem.code_hyper(variables.z.round())
@@ -199,7 +199,7 @@ def test_gradient_of_the_soft_rate_points_where_the_price_falls(
 ) -> None:
     """A move against the gradient of y makes the real stream smaller; one along it, larger."""
     latents, setting = photo_sample.latents, photo_sample.stream.setting
-    problem = Problem(Engine.of(weights), latents.grid, setting)
+    problem = Problem(Kit.of(weights), latents.grid, setting)
     start = Latents(latents.grid, latents.y.copy(), latents.z.copy())
     variables = problem.variables(start)
     for y in variables.y:
@@ -223,7 +223,7 @@ def straight(v: torch.Tensor) -> torch.Tensor:
 
 def test_gradient_of_step_y_is_that_of_the_rate(weights: ImageWeights, photo_sample: Sample) -> None:
     latents, setting = photo_sample.latents, photo_sample.stream.setting
-    problem = Problem(Engine.of(weights), latents.grid, setting)
+    problem = Problem(Kit.of(weights), latents.grid, setting)
     variables = problem.variables(Latents(latents.grid, latents.y.copy(), latents.z.copy()))
     with torch.no_grad():
         _, features = problem.code_hyper(variables.z.round())
@@ -247,7 +247,7 @@ def test_gradient_of_step_y_is_that_of_the_rate(weights: ImageWeights, photo_sam
 def test_mean_moves_the_rate_but_not_the_pixels(weights: ImageWeights, photo_sample: Sample) -> None:
     """Where symbols are sent, z has a gradient through the rate alone."""
     latents, setting = photo_sample.latents, photo_sample.stream.setting
-    problem = Problem(Engine.of(weights), latents.grid, setting)
+    problem = Problem(Kit.of(weights), latents.grid, setting)
     variables = problem.variables(Latents(latents.grid, latents.y.copy(), latents.z.copy()))
     variables.z.requires_grad_()
     _, features = problem.code_hyper(straight(variables.z))
@@ -330,14 +330,14 @@ def test_window_and_back(weights: ImageWeights, photo: Pixels) -> None:
     picture = np.tile(photo, (6, 5, 1))[:1100, :1200]
     latents = analysed(weights, picture)
     window = windows(latents.grid)[3]
-    task = window_task(Engine.of(weights), Source(picture), setting_of(weights, 0.01), latents, window)
+    task = window_task(Kit.of(weights), Source(picture), setting_of(weights, 0.01), latents, window)
     importance = task.distortion.importance
     assert importance is not None
     assert float(importance[..., : EDGE * 16, :].max()) == 0
     assert float(importance.max()) == 1
     copy = Latents(latents.grid, np.zeros_like(latents.y), np.zeros_like(latents.z))
     for part in windows(latents.grid):
-        whole = window_task(Engine.of(weights), Source(picture), setting_of(weights, 0.01), latents, part)
+        whole = window_task(Kit.of(weights), Source(picture), setting_of(weights, 0.01), latents, part)
         write_back(part, whole.latents, copy)
     assert np.array_equal(copy.y, latents.y)
     assert np.array_equal(copy.z, latents.z)
@@ -350,7 +350,7 @@ def test_mask_becomes_weights() -> None:
     assert float(importance_of(np.zeros((1, 1), np.uint8), None)[0, 0]) == pytest.approx(1 / DEFAULT_GAIN)
 
 
-ROWS = tuple(Row(i, i / 2, 1 / i, 0.01, 0.5, 31.0, 0.6, 30.0, 0.0, 1 / i, 1 / i, i) for i in range(1, 6))
+ROWS = tuple(Check(i, i / 2, 1 / i, 0.01, 0.5, 31.0, 0.6, 30.0, 0.0, 1 / i, 1 / i, i) for i in range(1, 6))
 
 
 def test_trace_as_text() -> None:

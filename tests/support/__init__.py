@@ -100,12 +100,15 @@ def resealed(data: bytes) -> bytes:
     return with_crc(data[:-CRC_BYTES])
 
 
-def run_python(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run_python(
+    *args: str, cwd: Path = ROOT, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter that finds this checkout."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = os.environ | {"PYTHONPATH": path}
+    command, error = [sys.executable, *args], subprocess.PIPE
     return subprocess.run(
-        [sys.executable, *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=cwd, env=environment, stdout=stdout, stderr=error, text=True, timeout=120
     )
 
 

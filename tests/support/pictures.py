@@ -7,7 +7,7 @@ import struct
 
 from PIL import Image
 
-from nccli.media.exif import ORIENTATION
+from nccli.media.around.exif import ORIENTATION
 from tests.support import Pixels
 
 

@@ -15,7 +15,7 @@ from nccli.coding.payload import CHECKS_BYTES
 from nccli.coding.sender import FLUSH_BYTES, price
 from nccli.entropy.rate import lambda_to_rate
 from nccli.entropy.setting import Setting
-from nccli.refinement.descent.problem import Engine, Problem
+from nccli.refinement.descent.problem import Kit, Problem
 from nccli.zoo.cache import file_name, zoo_folder
 from tests.support import Pixels, analysed, frozen
 from tests.support.zoo import STEMS, Small, make_small, trained
@@ -49,7 +49,7 @@ def test_the_rate_it_sees_is_the_real_one(stem: str, face: Pixels, tmp_path: Pat
     setting = Setting(lambda_to_rate(small.model.lmbda), 8, 3)
     with torch.no_grad():
         latents = analysed(weights, face)
-        problem = Problem(Engine.of(weights), latents.grid, setting)
+        problem = Problem(Kit.of(weights), latents.grid, setting)
         variables = problem.variables(latents)
         variables.z = variables.z.round()
         z_bits, features = problem.code_hyper(variables.z)
@@ -66,7 +66,7 @@ def test_gradients_reach_everything(face: Pixels, tmp_path: Path) -> None:
     for stem in ("mbt2018-mean-3", "mbt2018-4"):
         small = make_small(stem, face, tmp_path)
         latents = analysed(small.weights, face)
-        problem = Problem(Engine.of(small.weights), latents.grid, Setting(20000, 0, 3))
+        problem = Problem(Kit.of(small.weights), latents.grid, Setting(20000, 0, 3))
         variables = problem.variables(latents)
         tensors = [*variables.y, variables.z, variables.step_y]
         for tensor in tensors:

@@ -13,7 +13,7 @@ from typing import Any
 from nccli.bench.frames import load, shown
 from nccli.bench.results.summary import Summary
 from nccli.bench.rows import Row
-from nccli.bench.runner import Plan, picture_path
+from nccli.bench.runner import Comparison, picture_path
 
 TARGETS = (0.1, 0.25, 0.5, 1.0)
 """Rates in bpp at which pictures can be compared; each codec shows its nearest."""
@@ -52,10 +52,13 @@ class Shown:
     sides: tuple[Side, ...]
 
 
-def make_page(plan: Plan, summary: Summary, rows: Sequence[Row]) -> bytes:
+def make_page(comparison: Comparison, summary: Summary, rows: Sequence[Row]) -> bytes:
     """The page of a run."""
     uris: list[str] = []
-    pictures = [_shown(plan, place, rows, uris) for place in range(min(plan.pictures, len(plan.images)))]
+    pictures = [
+        _shown(comparison, place, rows, uris)
+        for place in range(min(comparison.pictures, len(comparison.images)))
+    ]
     data: dict[str, Any] = asdict(summary)
     data |= {"pictures": [asdict(picture) for picture in pictures], "targets": TARGETS, "uris": uris}
     parts = {
@@ -69,17 +72,17 @@ def make_page(plan: Plan, summary: Summary, rows: Sequence[Row]) -> bytes:
     return page.encode()
 
 
-def _shown(plan: Plan, place: int, rows: Sequence[Row], uris: list[str]) -> Shown:
-    image = plan.images[place]
-    original = _embed(shown(load(image.path, plan.frames)), uris)
+def _shown(comparison: Comparison, place: int, rows: Sequence[Row], uris: list[str]) -> Shown:
+    image = comparison.images[place]
+    original = _embed(shown(load(image.path, comparison.frames)), uris)
     sides = []
-    for codec in plan.codecs:
+    for codec in comparison.codecs:
         found = [row for row in rows if row.codec == codec.name and row.image == image.name]
         chosen = [nearest(found, target) for target in TARGETS]
         places: dict[float, int] = {}
         for row in chosen:
             if row and row.setting not in places:
-                data = picture_path(plan.folder, place, codec, row.setting).read_bytes()
+                data = picture_path(comparison.folder, place, codec, row.setting).read_bytes()
                 places[row.setting] = _embed(data, uris)
         items = tuple(Item(r.bytes, r.bpp, r.psnr, places[r.setting]) if r else None for r in chosen)
         if found:

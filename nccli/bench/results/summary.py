@@ -11,7 +11,7 @@ from nccli.bench.machine import Machine, this_machine
 from nccli.bench.results.curves import METRICS, Curve, Difference, complete_images, curve_of, difference
 from nccli.bench.results.published import Published
 from nccli.bench.rows import Row
-from nccli.bench.runner import Measured, Plan
+from nccli.bench.runner import Comparison, Measurements
 
 LIMIT = 5.0
 """BD-rate points within which a measurement is said to agree with published figures."""
@@ -95,7 +95,7 @@ class Summary:
         entries: codecs, then published curves.
         agreement: with published figures.
         missing: codecs that could not be run.
-        failures: tasks that failed.
+        failures: cases that failed.
     """
 
     anchor: str
@@ -117,37 +117,37 @@ class Summary:
 
 
 def summarise(
-    plan: Plan,
-    measured: Measured,
+    comparison: Comparison,
+    measured: Measurements,
     missing: Sequence[Missing],
     published: Sequence[Published],
     method: str,
 ) -> Summary:
     """What a run came to."""
-    settings = {codec.name: codec.settings for codec in plan.codecs}
+    settings = {codec.name: codec.settings for codec in comparison.codecs}
     have = {name: images for name, images in complete_images(measured.rows, settings).items() if images}
     common = set.intersection(*have.values()) if have else set()
     rows = {name: [r for r in measured.rows if r.codec == name and r.image in common] for name in have}
-    anchor_rows = rows.get(plan.anchor, [])
+    anchor_rows = rows.get(comparison.anchor, [])
     anchor = curve_of(anchor_rows)
     entries = [
         _entry(codec, rows[codec.name], anchor, anchor_rows, measured, method)
-        for codec in plan.codecs
+        for codec in comparison.codecs
         if rows.get(codec.name)
     ]
     others = [_published_entry(item, anchor, method) for item in published]
-    named = {image.name for image in plan.images}
+    named = {image.name for image in comparison.images}
     return Summary(
-        anchor=plan.anchor,
+        anchor=comparison.anchor,
         method=method,
         images=tuple(sorted(common)),
         left_out=tuple(sorted(named - common)),
-        metrics=("psnr", *(name.replace("-", "_") for name in plan.metrics)),
-        threads=plan.threads,
-        workers=plan.workers,
+        metrics=("psnr", *(name.replace("-", "_") for name in comparison.metrics)),
+        threads=comparison.threads,
+        workers=comparison.workers,
         machine=this_machine(),
         entries=(*entries, *others),
-        agreement=tuple(_agreements(entries, published, plan.anchor, method)),
+        agreement=tuple(_agreements(entries, published, comparison.anchor, method)),
         missing=tuple(missing),
         failures=measured.failures,
     )
@@ -163,7 +163,7 @@ def _entry(
     rows: list[Row],
     anchor: Curve,
     anchor_rows: list[Row],
-    measured: Measured,
+    measured: Measurements,
     method: str,
 ) -> Entry:
     curve = curve_of(rows)

@@ -36,7 +36,7 @@ def _human(name: str, value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return ", ".join(f"{k} {v:.2f}" for k, v in value.items())
+        return ", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items())
     if name == "lambda":
         return f"{value:.5g}"
     text = f"{value:.4f}" if isinstance(value, float) else f"{value}"
@@ -64,4 +64,7 @@ def print_models(rows: list[dict[str, Any]]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column != "about")
     for row in rows:
         table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+    console = Console()
+    with console.capture() as text:
+        console.print(table)
+    print(text.get(), end="")  # where the reader may be gone, which Console would see to in its own way

@@ -13,7 +13,7 @@ from nccli.entropy.setting import Setting
 from nccli.entropy.steps import LATENT_BITS
 from nccli.refinement.descent.aims import Measured
 from nccli.refinement.descent.metric import PEAK_SQUARED, Distortion
-from nccli.refinement.descent.problem import Engine
+from nccli.refinement.descent.problem import Kit
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Task:
     """What to refine.
 
     Attributes:
-        engine: of the model.
+        kit: of the model.
         latents: start.
         setting: start.
         distortion: against the original.
@@ -30,7 +30,7 @@ class Task:
         free: (h, w) 1 where latents may change, 0 where not; None for everywhere.
     """
 
-    engine: Engine
+    kit: Kit
     latents: Latents
     setting: Setting
     distortion: Distortion
@@ -66,7 +66,7 @@ class Judge:
     def measure(self, latents: Latents, setting: Setting) -> Measured:
         """Round with the exact coder, price, decode and compare."""
         task = self.task
-        weights = task.engine.weights
+        weights = task.kit.weights
         size, y_hat = price(weights, latents, setting)
         scale = weights.spread[:, None, None] / 2**LATENT_BITS
         y = torch.from_numpy(y_hat).to(weights.device).float()

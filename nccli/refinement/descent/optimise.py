@@ -28,7 +28,7 @@ from nccli.refinement.descent.judge import Candidate, Judge, Task
 from nccli.refinement.descent.metric import PEAK_SQUARED
 from nccli.refinement.descent.problem import Problem
 from nccli.refinement.descent.relax import Relaxation
-from nccli.refinement.descent.trace import Moment, Observer, Row, ignore
+from nccli.refinement.descent.trace import Check, Moment, Observer, ignore
 
 FREEZE_Z, FREEZE_STEP = 0.6, 0.8
 """Shares of the schedule after which z, and then the step of y, stand still."""
@@ -68,7 +68,7 @@ class Result:
 
     best: Candidate
     start: Candidate
-    rows: tuple[Row, ...]
+    rows: tuple[Check, ...]
     lmbda: float
     interrupted: bool = False
 
@@ -107,7 +107,7 @@ class Optimiser:
         self, task: Task, options: RefineOptions, control: Control, observer: Observer = ignore
     ) -> None:
         self._task, self._options, self._control, self._observer = task, options, control, observer
-        self._problem = Problem(task.engine, task.latents.grid, task.setting)
+        self._problem = Problem(task.kit, task.latents.grid, task.setting)
         self._variables = self._problem.variables(task.latents)
         variables = self._variables
         self._tensors = [*variables.y, variables.z, variables.step_y]
@@ -118,12 +118,12 @@ class Optimiser:
         self._features: Tensor | None = None
         self._z_bits = 0.0
         self._relaxation = Relaxation(options.method, options.classes, *options.shape())
-        self._generator = torch.Generator(task.engine.weights.device).manual_seed(options.seed)
+        self._generator = torch.Generator(task.kit.weights.device).manual_seed(options.seed)
         self._clock = Clock(options)
         self._judge = Judge(task, self._problem.anchors)
         self.start = self._judge.candidate(task.latents, task.setting, False)
         self._best = Best(self._judge, control, self.start)
-        self._rows: list[Row] = []
+        self._rows: list[Check] = []
 
     def _free_masks(self) -> dict[int, Tensor]:
         free = self._task.free
@@ -227,7 +227,7 @@ class Optimiser:
         return float(bpp.detach()), _decibels(float(squared.detach()))
 
     def _synthesise(self, y_hat: Tensor) -> Tensor:
-        weights = self._task.engine.weights
+        weights = self._task.kit.weights
         x_hat: Tensor = weights.g_s(y_hat * weights.spread[:, None, None], self._problem.anchors)
         return x_hat
 
@@ -239,7 +239,7 @@ class Optimiser:
         self._best.offer(candidate)
         measured, lmbda = candidate.measured, self._control.lmbda
         best = self._best.chosen().measured
-        row = Row(
+        row = Check(
             step=self._clock.step,
             seconds=self._clock.seconds,
             tau=self._options.temperature(fraction),

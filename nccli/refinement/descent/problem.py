@@ -34,7 +34,7 @@ Rounding = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Engine:
+class Kit:
     """What all pictures of one model share: the float view of its network and the cost tables."""
 
     weights: ImageWeights
@@ -43,8 +43,8 @@ class Engine:
     z_costs: tuple[CostTable, ...]
 
     @classmethod
-    def of(cls, weights: ImageWeights) -> Engine:
-        """The engine of a loaded model."""
+    def of(cls, weights: ImageWeights) -> Kit:
+        """The kit of a loaded model."""
         channels, device = weights.config.hyper_channels, weights.device
         rows = [range(i * channels, (i + 1) * channels) for i in range(len(STEP_Z_CHOICES))]
         return cls(
@@ -86,11 +86,11 @@ class Variables:
 class Problem:
     """A picture or a window of one, at one setting: where its latents are and what they cost."""
 
-    def __init__(self, engine: Engine, grid: Grid, setting: Setting) -> None:
-        weights = engine.weights
-        self.engine, self.grid, self.setting = engine, grid, setting
+    def __init__(self, kit: Kit, grid: Grid, setting: Setting) -> None:
+        weights = kit.weights
+        self.kit, self.grid, self.setting = kit, grid, setting
         device = weights.device
-        first = torch.from_numpy(engine.view.first_pass(grid.height, grid.width)).to(device).flatten()
+        first = torch.from_numpy(kit.view.first_pass(grid.height, grid.width)).to(device).flatten()
         self.places = (first.nonzero()[:, 0], (~first).nonzero()[:, 0])
         local, beyond = (_plane(p, grid) for p in _planes(setting, grid))
         still = Setting(setting.rate, 0, setting.step_z)
@@ -106,13 +106,13 @@ class Problem:
         log2_lambda = torch.from_numpy(field.local).to(device, torch.float32) / RATE_UNIT - 12
         self.anchors = anchor_weights(log2_lambda[None])
         self.step_z = 2.0 ** STEP_Z_CHOICES[setting.step_z]
-        self.z_costs = engine.z_costs[setting.step_z]
+        self.z_costs = kit.z_costs[setting.step_z]
         channels = torch.arange(weights.config.hyper_channels, device=device, dtype=torch.float32)
         self.z_rows = channels[:, None, None].expand(-1, *grid.hyper)
 
     def variables(self, latents: Latents) -> Variables:
         """Starting point of the optimisation."""
-        device = self.engine.weights.device
+        device = self.kit.weights.device
         flat = torch.tensor(latents.y, device=device).flatten(1)
         first, second = (flat[:, p] / s for p, s in zip(self.places, self.steps, strict=True))
         step_y = torch.tensor(self.setting.step_y / STEP_UNIT, device=device)
@@ -131,7 +131,7 @@ class Problem:
         """Soft symbols of z -> bits and features (c, h * w)."""
         grid = self.grid
         bits = self.z_costs.bits(self.z_rows, z).sum()
-        features = self.engine.view.network.features(z[None] * self.step_z, grid.height, grid.width)
+        features = self.kit.view.network.features(z[None] * self.step_z, grid.height, grid.width)
         return bits, features[0].flatten(1)
 
     def code_latents(self, variables: Variables, features: Tensor, rounding: Rounding) -> Soft:
@@ -140,7 +140,7 @@ class Problem:
         def code(number: int, output: Tensor) -> tuple[Tensor, Tensor]:
             return self._code_pass(variables, number, output, rounding)
 
-        coded = self.engine.view.code(self._passes, features, self._unrounded(variables), code)
+        coded = self.kit.view.code(self._passes, features, self._unrounded(variables), code)
         return Soft(coded.bits, self._passes.joined(*coded.latents))
 
     def _code_pass(
@@ -163,7 +163,7 @@ class Problem:
         symbols = rounding((y - still) / steps)
         moved = symbols - (mean - still) / steps.detach()
         sent_rows = rows.flatten()[sent]
-        bits = self.engine.y_costs.bits(sent_rows, moved)
+        bits = self.kit.y_costs.bits(sent_rows, moved)
         bits = bits.sum() + _leaving(bits, sent_rows, variables.step_y)
         y_hat = means.flatten().index_copy(0, sent, still + symbols * steps)
         return bits, y_hat.view_as(means)

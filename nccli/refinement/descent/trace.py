@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(frozen=True)
-class Row:
+class Check:
     """One rounded check, a line of the trace.
 
     Attributes:
@@ -69,10 +69,10 @@ def ignore(moment: Moment) -> None:
     """An observer that does not care."""
 
 
-def to_csv(rows: tuple[Row, ...]) -> str:
+def to_csv(rows: tuple[Check, ...]) -> str:
     """The trace with a line of column names."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, [f.name for f in fields(Row)], lineterminator="\n")
+    writer = csv.DictWriter(out, [f.name for f in fields(Check)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})

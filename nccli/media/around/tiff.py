@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nccli.errors import MediaError
-from nccli.media.directory import LONG, Block, Directory, Entry, Order, write_directory
-from nccli.media.exif import ORIENTATION, block_of, descriptive
+from nccli.media.around.directory import LONG, Directories, Directory, Entry, Order, write_directory
+from nccli.media.around.exif import ORIENTATION, block_of, descriptive
 from nccli.media.picture import Metadata
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -58,7 +58,7 @@ class TiffFile:
         name: for errors.
     """
 
-    block: Block
+    block: Directories
     tags: Directory
     name: str
 
@@ -130,7 +130,7 @@ def opened(data: bytes, name: str) -> TiffFile | None:
         MediaError: its directory lies outside, or claims more data than there is; or its picture is a
             preview of another.
     """
-    block = Block.of(data)
+    block = Directories.of(data)
     if block is None:
         return None
     tags = block.first()

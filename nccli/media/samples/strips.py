@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nccli.errors import MediaError
-from nccli.media import tiff
-from nccli.media.directory import LONG, Directory, Entry, write_directory
-from nccli.media.tiff import PLANES, TiffFile
+from nccli.media.around import tiff
+from nccli.media.around.directory import LONG, Directory, Entry, write_directory
+from nccli.media.around.tiff import PLANES, TiffFile
 
 TILE_PLACES, STRIP_PLACES = (tiff.TILE_OFFSETS, tiff.TILE_COUNTS), (tiff.OFFSETS, tiff.COUNTS)
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3

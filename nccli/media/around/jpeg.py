@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nccli.media.exif import EXIF_PREFIX
+from nccli.media.around.exif import EXIF_PREFIX
+from nccli.media.around.png import XMP_PREFIX
 from nccli.media.picture import Metadata
-from nccli.media.png import XMP_PREFIX
 
 START, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 SCAN, EXIF_XMP, ICC_SEGMENT = 0xDA, 0xE1, 0xE2

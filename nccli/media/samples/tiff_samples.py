@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli.errors import MediaError
+from nccli.media.around.tiff import EXTRA, FLOAT, PHOTOMETRIC, SIGNED, UNSIGNED, WHITE_IS_ZERO, TiffFile
 from nccli.media.picture import Pixels
-from nccli.media.strips import unpack
-from nccli.media.tiff import EXTRA, FLOAT, PHOTOMETRIC, SIGNED, UNSIGNED, WHITE_IS_ZERO, TiffFile
+from nccli.media.samples.strips import unpack
 
 UNSPECIFIED, ASSOCIATED = 0, 1
 """Kinds of extra samples: of no known meaning, and alpha that colours were multiplied with."""

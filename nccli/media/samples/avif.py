@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nccli.errors import MediaError
-from nccli.media.colour import CodePoints
+from nccli.media.around.colour import CodePoints
 from nccli.media.picture import Pixels
 
 HEAD_BYTES = 2**16

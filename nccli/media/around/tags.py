@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from nccli.media.directory import Block, Directory, Entry, Order, write_directory
-from nccli.media.exif import tiff_tags
+from nccli.media.around.directory import Directories, Directory, Entry, Order, write_directory
+from nccli.media.around.exif import tiff_tags
 from nccli.media.picture import Metadata, Picture
 
 ORDER: Order = "little"
@@ -53,7 +53,7 @@ def _add_tags(file: io.BytesIO, metadata: Metadata) -> None:
         entries += (Entry(XMP_TAG, BYTES, len(metadata.xmp), metadata.xmp),)
     if not entries and not said.children:
         return
-    own = Block(file.getvalue(), ORDER).first()
+    own = Directories(file.getvalue(), ORDER).first()
     if own is None:
         raise ValueError("a TIFF without a directory")
     added = {entry.tag for entry in entries}

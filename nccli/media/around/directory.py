@@ -73,7 +73,7 @@ class Directory:
 
 
 @dataclass(frozen=True)
-class Block:
+class Directories:
     """A TIFF file or an EXIF block.
 
     Attributes:
@@ -87,12 +87,12 @@ class Block:
     big: bool = False
 
     @staticmethod
-    def of(data: bytes) -> Block | None:
+    def of(data: bytes) -> Directories | None:
         """None for data that begins with no TIFF header."""
         head = data[:4]
         if head in CLASSIC:
-            return Block(data, CLASSIC[head])
-        return Block(data, BIG[head], big=True) if head in BIG else None
+            return Directories(data, CLASSIC[head])
+        return Directories(data, BIG[head], big=True) if head in BIG else None
 
     def number(self, at: int, size: int) -> int:
         """An unsigned number; 0 beyond the end."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nccli.errors import MediaError
-from nccli.media.colour import CodePoints, Colour
-from nccli.media.exif import EXIF_PREFIX
+from nccli.media.around.colour import CodePoints, Colour
+from nccli.media.around.exif import EXIF_PREFIX
 from nccli.media.picture import Metadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

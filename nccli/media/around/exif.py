@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nccli.media.directory import Block, Directory, Order, reordered, write_directory
+from nccli.media.around.directory import Directories, Directory, Order, reordered, write_directory
 
 EXIF_PREFIX = b"Exif\0\0"
 ORIENTATION = 0x0112
@@ -30,7 +30,7 @@ def whole_exif(block: bytes) -> bytes | None:
     than the block has: so reading what is kept takes no more memory than the block.
     """
     block = block.removeprefix(EXIF_PREFIX)
-    opened = Block.of(block)
+    opened = Directories.of(block)
     if opened is None or opened.big:
         return None
     first = opened.first()
@@ -42,14 +42,14 @@ def whole_exif(block: bytes) -> bytes | None:
 
 def has_tags(block: bytes) -> bool:
     """Whether a whole block says anything."""
-    opened = Block.of(block)
+    opened = Directories.of(block)
     first = opened.first() if opened else None
     return first is not None and bool(first.entries or first.children or first.following)
 
 
 def exif_orientation(block: bytes | None) -> int | None:
     """The orientation 1..8 that a block states."""
-    opened = Block.of(block or b"")
+    opened = Directories.of(block or b"")
     first = opened.first() if opened else None
     if opened is None or first is None:
         return None
@@ -59,7 +59,7 @@ def exif_orientation(block: bytes | None) -> int | None:
 
 def upright_exif(block: bytes, turned: bool) -> bytes:
     """A whole block with its orientation tag set to 1; of a picture that was turned, without thumbnail."""
-    opened = Block.of(block)
+    opened = Directories.of(block)
     first = opened.first() if opened else None
     entry = first.find(ORIENTATION) if first else None
     if opened is not None and entry is not None:
@@ -70,7 +70,7 @@ def upright_exif(block: bytes, turned: bool) -> bytes:
 
 def without_thumbnail(block: bytes) -> bytes:
     """A whole block with its first directory alone; the thumbnail's bytes go if they are the last."""
-    opened = Block.of(block)
+    opened = Directories.of(block)
     first = opened.first() if opened else None
     if opened is None or first is None or not first.following:
         return block
@@ -84,7 +84,7 @@ def without_thumbnail(block: bytes) -> bytes:
 
 def without_orientation(block: bytes) -> bytes:
     """A whole block less its orientation tag; all else stays in its place."""
-    opened = Block.of(block)
+    opened = Directories.of(block)
     first = opened.first() if opened else None
     if opened is None or first is None or first.find(ORIENTATION) is None:
         return block
@@ -94,7 +94,7 @@ def without_orientation(block: bytes) -> bytes:
     return block[: first.start] + rebuilt.ljust(first.end - first.start, b"\0") + block[first.end :]
 
 
-def descriptive(block: Block) -> Directory | None:
+def descriptive(block: Directories) -> Directory | None:
     """What a TIFF's first directory says about the picture, and its EXIF and GPS directories."""
     first = block.first()
     if first is None:
@@ -112,12 +112,12 @@ def block_of(directory: Directory, order: Order) -> bytes:
 
 def tiff_tags(block: bytes | None, order: Order) -> Directory:
     """What a TIFF takes over from an EXIF block."""
-    opened = Block.of(block or b"")
+    opened = Directories.of(block or b"")
     found = descriptive(opened) if opened else None
     return Directory(()) if opened is None or found is None else reordered(found, opened.order, order)
 
 
-def _unlinked(opened: Block, first: Directory) -> bytes:
+def _unlinked(opened: Directories, first: Directory) -> bytes:
     """The block without a reference to a second directory."""
     return opened.data[: first.end - 4] + bytes(4) + opened.data[first.end :]
 

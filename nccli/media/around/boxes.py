@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nccli.media.colour import CodePoints
+from nccli.media.around.colour import CodePoints
 
 CONTAINERS = {b"iprp": 0, b"ipco": 0, b"iinf": 6, b"meta": 4}
 """Boxes that hold boxes, and the bytes in front of those; a list of more than 65535 items is not known."""

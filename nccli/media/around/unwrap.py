@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from nccli.media import avif, boxes, jpeg, png, tiff
-from nccli.media.colour import Colour
-from nccli.media.exif import EXIF_PREFIX, exif_orientation
-from nccli.media.metadata import stored_in
+from nccli.media.around import boxes, jpeg, png, tiff
+from nccli.media.around.colour import Colour
+from nccli.media.around.exif import EXIF_PREFIX, exif_orientation
+from nccli.media.around.metadata import stored_in
+from nccli.media.around.tiff import TiffFile
 from nccli.media.picture import Metadata
-from nccli.media.tiff import TiffFile
+from nccli.media.samples import avif
 
 AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")
 

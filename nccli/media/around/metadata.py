@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nccli.media.colour import from_info, worth_keeping
-from nccli.media.directory import EXIF_POINTER, GPS_POINTER
-from nccli.media.exif import DESCRIPTIVE, exif_orientation, upright_exif, whole_exif
+from nccli.media.around.colour import from_info, worth_keeping
+from nccli.media.around.directory import EXIF_POINTER, GPS_POINTER
+from nccli.media.around.exif import DESCRIPTIVE, exif_orientation, upright_exif, whole_exif
 from nccli.media.picture import Metadata, Pixels
 
 KEPT_SPACES = (b"RGB ", b"GRAY")

@@ -1,0 +1,1 @@
+"""A picture file into its picture alone and what surrounds that, all read within bounds; and back."""

@@ -1,0 +1,1 @@
+"""Samples that Pillow cannot hold, or mistakes."""
