@@ -39,7 +39,7 @@ LAYERS: tuple[dict[str, str], ...] = (
         "media/samples": "avif deep strips tiff_samples",
     },
     {
-        "container": "chunks colour_section framing image_file index kinds roi_head roi_section section_ids sections "
+        "container": "chunks colour_section detail_section framing image_file index kinds roi_head roi_section section_ids sections "
         "setting_fields"
     },
     {
@@ -48,7 +48,7 @@ LAYERS: tuple[dict[str, str], ...] = (
     },
     {"zoo": "assemble cache convert densities exact fetch names network source zoo_parameters"},
     {"catalogue": "entries load"},
-    {"coding": "analysis background bits bracket condition payload schedule search sender targets tiles"},
+    {"coding": "analysis background bits bracket condition details payload schedule search sender targets tiles"},
     {"masks": "choose external make mask request saliency segment vision"},
     {"codec": "coded encoding image inside opened packing refining result"},
     {"": "api"},
@@ -270,6 +270,7 @@ def test_coding_does_not_load_the_oracle() -> None:
         "coding.bits",
         "coding.bracket",
         "coding.condition",
+        "coding.details",
         "coding.payload",
         "coding.schedule",
         "coding.search",

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nccli.codec.coded import with_details
 from nccli.codec.encoding import Encoding, Rate
 from nccli.codec.image import encode_pixels
 from nccli.coding.analysis import Analyser
+from nccli.coding.details import extra
 from nccli.coding.sender import Latents, Stream, default_step_z, send
 from nccli.coding.tiles import Shape, reconstruct
 from nccli.container.framing import CRC_BYTES
@@ -60,7 +62,8 @@ class Sample:
         """The encoder's own picture."""
         with torch.inference_mode():
             field = self.stream.setting.field(self.latents.grid)
-            return reconstruct(weights, self.stream.y_hat, field, self.shape)
+            added = extra(weights, self.latents.grid, self.stream.setting, self.stream.details)
+            return reconstruct(weights, self.stream.y_hat, field, self.shape, extra=added)
 
 
 def setting_of(weights: ImageWeights, lmbda: float, step_y: int = 0) -> Setting:
@@ -77,7 +80,7 @@ def analysed(weights: ImageWeights, pixels: Pixels, lmbda: float = 0.01) -> Late
 def encode_sample(weights: ImageWeights, pixels: Pixels, lmbda: float) -> Sample:
     with torch.inference_mode():
         latents = analysed(weights, pixels, lmbda)
-        stream = send(weights, latents, setting_of(weights, lmbda))
+        stream = with_details(weights, pixels, send(weights, latents, setting_of(weights, lmbda)))
     data = encode_pixels(pixels, Encoding(Rate(lmbda=lmbda), device="cpu", measure=False)).data
     return Sample(pixels, latents, stream, data)
 
