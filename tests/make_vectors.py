@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from nccli.media.colour import Colour
 from skimage import data
 
 from nccli.catalogue.entries import DEFAULT_MODEL
@@ -21,6 +20,7 @@ from nccli.codec.image import decode_stored, encode_picture, encode_pixels, mode
 from nccli.codec.opened import decode_bytes
 from nccli.container.image_file import read_image
 from nccli.entropy.region import Region
+from nccli.media.around.colour import Colour
 from nccli.media.picture import Metadata, Picture, Pixels
 
 FOLDER = Path(__file__).resolve().parent / "vectors" / "v1"
