@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from nccli.catalogue.entries import find
-from nccli.train import data
+from nccli.train.image.course import plan_of
+from nccli.train.image.loop import Trainer
 from nccli.train.imagemain import add_image_parser, run_image, run_profile
-from nccli.train.loop import Trainer
-from nccli.train.plan import plan_of
+from nccli.train.pictures import data
 from nccli.train.segmain import SEG_EXAMPLE, add_seg_parsers, run_seg
 
 CARD_FACTS = ("data", "command", "device", "notes")
@@ -79,13 +79,13 @@ def main() -> None:
     elif args.action == "profile":
         run_profile(args)
     elif args.action == "export":
-        from nccli.train.export import publish
+        from nccli.train.publish.export import publish
 
         tiles, _ = data.split(data.load_tiles(args.data, data.TILE, workers=2))
         checkpoint = args.run / "checkpoint.safetensors"
         print(publish(checkpoint, args.out, args.name, args.about, tiles.pixels, args.retire))
     elif args.action == "label":
-        from nccli.train.label import label
+        from nccli.train.foreground.label import label
 
         tiles, _ = data.split(data.load_tiles(args.data, data.TILE, workers=2))
         label(tiles.pixels, args.teacher, args.out, args.count)
@@ -94,12 +94,12 @@ def main() -> None:
     elif args.action == "keep":
         run_keep(args)
     else:
-        from nccli.train.evaluate import evaluate
+        from nccli.train.publish.evaluate import evaluate
 
         every = args.every if args.action == "evaluate" else 1
         measured = evaluate(args.pictures, args.model, args.anchor, every)
         if args.action == "card":
-            from nccli.train.card import write_card
+            from nccli.train.publish.card import write_card
 
             facts = {fact: getattr(args, fact) for fact in CARD_FACTS} | {"pictures": args.pictures.name}
             print(write_card(args.out, find(args.model), args.run, measured, facts))

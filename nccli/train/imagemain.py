@@ -15,13 +15,13 @@ from nccli.media.metrics import MS_SSIM_MIN_SIDE
 from nccli.networks.allocator import keep_freed_memory
 from nccli.networks.image_model import CONFIGS
 from nccli.networks.layers import Depthwise
-from nccli.train import data
-from nccli.train.distortion import DISTORTIONS
-from nccli.train.incoming import Incoming
-from nccli.train.loop import Trainer, train
-from nccli.train.plan import Plan
-from nccli.train.profile import profile
-from nccli.train.team import Team, run_together
+from nccli.train.image.course import Plan
+from nccli.train.image.distortion import DISTORTIONS
+from nccli.train.image.loop import Trainer, train
+from nccli.train.image.profile import profile
+from nccli.train.optimise.team import Team, run_together
+from nccli.train.pictures import data
+from nccli.train.pictures.incoming import Incoming
 
 if TYPE_CHECKING:
     from nccli.train.segmain import Commands

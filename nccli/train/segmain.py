@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nccli.train.seg import SegPlan, best_threshold, publish_seg, train_seg, write_seg_card
-from nccli.train.segdata import load_pool
+from nccli.train.foreground.seg import SegPlan, best_threshold, publish_seg, train_seg, write_seg_card
+from nccli.train.foreground.segdata import load_pool
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -20,7 +20,7 @@ from nccli.entropy.steps import (
 )
 from nccli.networks.anchors import anchor_weights
 from nccli.networks.weights import ImageWeights
-from nccli.train.proxies import noisy, straight_through
+from nccli.train.image.proxies import noisy, straight_through
 
 ENDS = (FIRST_ANCHOR, FIRST_ANCHOR + (NUM_ANCHORS - 1) * ANCHOR_SPACING)
 

@@ -16,9 +16,9 @@ from nccli.errors import ModelError
 from nccli.masks.make import make_mask
 from nccli.masks.segment import SegConfig, SegNetwork, foreground, pack, read_network, reduced_size, unpack
 from nccli.media.picture import Picture
-from nccli.train.label import label, plausibility
-from nccli.train.pretrained import fill_encoder
-from nccli.train.seg import (
+from nccli.train.foreground.label import label, plausibility
+from nccli.train.foreground.pretrained import fill_encoder
+from nccli.train.foreground.seg import (
     SegPlan,
     SegTrainer,
     best_threshold,
@@ -27,7 +27,15 @@ from nccli.train.seg import (
     train_seg,
     write_seg_card,
 )
-from nccli.train.segdata import BACKGROUNDS, HELD, SIDE, held_labels, load_pool, random_batch, usable
+from nccli.train.foreground.segdata import (
+    BACKGROUNDS,
+    HELD,
+    SIDE,
+    held_labels,
+    load_pool,
+    random_batch,
+    usable,
+)
 from tests.support import Pixels
 
 
@@ -131,7 +139,7 @@ def test_some_labels_are_kept_to_measure_on(labels: Path) -> None:
 def test_labelling_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = torch.stack([torch.from_numpy(scene(seed, 96)[0]).permute(2, 0, 1) for seed in range(30)])
     monkeypatch.setattr(
-        "nccli.train.label.onnx_mask", lambda _, tile: (tile.mean(2) > 100).astype(np.float32)
+        "nccli.train.foreground.label.onnx_mask", lambda _, tile: (tile.mean(2) > 100).astype(np.float32)
     )
     label(tiles, "net.onnx", tmp_path, 20)
     (first,) = tmp_path.glob("labels-*.npz")

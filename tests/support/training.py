@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nccli.train.data import Batch, Kind, Tiles
+from nccli.train.pictures.data import Batch, Kind, Tiles
 
 CPU = torch.device("cpu")
 

@@ -34,9 +34,9 @@ class Refusal:
 def train(size: str, run: Path) -> None:
     import torch
 
-    from nccli.train.data import Sampler, Tiles
-    from nccli.train.loop import Trainer
-    from nccli.train.plan import Plan
+    from nccli.train.image.course import Plan
+    from nccli.train.image.loop import Trainer
+    from nccli.train.pictures.data import Sampler, Tiles
 
     torch.manual_seed(1)
     plan = Plan(size=size, batch=2, crop=64, warmup=1, z_warmup=0.0)
@@ -64,7 +64,7 @@ def train(size: str, run: Path) -> None:
 def export(size: str, run: Path) -> None:
     import torch
 
-    from nccli.train.export import publish
+    from nccli.train.publish.export import publish
 
     generator = torch.Generator().manual_seed(3)
     tiles = torch.randint(256, (1, 64, 64, 3), dtype=torch.uint8, generator=generator).permute(0, 3, 1, 2)

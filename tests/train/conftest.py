@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nccli.train.data import Tiles, load_tiles
+from nccli.train.pictures.data import Tiles, load_tiles
 from tests.support import Pixels
 
 

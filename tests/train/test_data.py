@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nccli.train.data import (
+from nccli.train.pictures.data import (
     CEILINGS,
     CLEAN_SHARE,
     Batch,

@@ -18,11 +18,11 @@ from nccli.errors import FormatError
 from nccli.media.metrics import psnr
 from nccli.networks.image_model import DETAIL, ImageConfig, ImageModel
 from nccli.networks.weights import ImageWeights
-from nccli.train.export import assembled, exact_tensors
-from nccli.train.klt import klt_start
-from nccli.train.loop import Trainer
-from nccli.train.loss import Rates, forward
-from nccli.train.plan import Plan
+from nccli.train.image.course import Plan
+from nccli.train.image.klt import klt_start
+from nccli.train.image.loop import Trainer
+from nccli.train.image.loss import Rates, forward
+from nccli.train.publish.export import assembled, exact_tensors
 from tests.support import Pixels, analysed, setting_of
 from tests.support.training import CPU, batch_of, pictures
 

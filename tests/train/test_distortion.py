@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nccli.media import metrics
 from nccli.networks.image_model import CONFIGS, ImageModel
-from nccli.train.distortion import DISTORTIONS, MS_SSIM_WEIGHT, squared_error, structural
-from nccli.train.loop import Trainer
-from nccli.train.loss import Rates, forward
-from nccli.train.masks import disc_drops
-from nccli.train.plan import Plan
+from nccli.train.image.course import Plan
+from nccli.train.image.distortion import DISTORTIONS, MS_SSIM_WEIGHT, squared_error, structural
+from nccli.train.image.loop import Trainer
+from nccli.train.image.loss import Rates, forward
+from nccli.train.image.masks import disc_drops
 from tests.support import Pixels, run_python
 from tests.support.training import CPU, batch_of, tiles_of
 

@@ -8,7 +8,7 @@ from nccli.entropy.coder import TOTAL, Tables
 from nccli.entropy.steps import NUM_ROWS, STEP_Z_CHOICES
 from nccli.entropy.tables import MAX_REACH, MIN_REACH, TABLE_REACH, TAIL, row_log2_ratios
 from nccli.networks.prior import FactorizedPrior, ScaleMixture, gaussian_likelihood
-from nccli.train.fitting import density_tables, fitted_tables, prior_tables
+from nccli.train.publish.fitting import density_tables, fitted_tables, prior_tables
 
 CHANNELS = 7
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nccli.train.graph import WARM, Replayed
+from nccli.train.optimise.graph import WARM, Replayed
 
 ACCELERATOR = torch.device("cuda")
 

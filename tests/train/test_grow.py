@@ -13,10 +13,10 @@ from torch import Tensor
 
 from nccli.entropy.rate import NUM_ANCHORS
 from nccli.networks.image_model import CONFIGS, ImageConfig, ImageModel
-from nccli.train.grow import grow, model_of
-from nccli.train.loop import Trainer
-from nccli.train.loss import Measures, Rates, forward
-from nccli.train.plan import Plan
+from nccli.train.image.course import Plan
+from nccli.train.image.grow import grow, model_of
+from nccli.train.image.loop import Trainer
+from nccli.train.image.loss import Measures, Rates, forward
 from tests.support.training import CPU, pictures
 
 BARE = replace(CONFIGS["s"], detail=0)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nccli.train import incoming
-from nccli.train.data import TILE, Kind, Tiles
-from nccli.train.incoming import Incoming
+from nccli.train.pictures import incoming
+from nccli.train.pictures.data import TILE, Kind, Tiles
+from nccli.train.pictures.incoming import Incoming
 from tests.support import Pixels
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nccli.train.loss import SERVED_LOG2_LAMBDA, random_log2_lambda
+from nccli.train.image.loss import SERVED_LOG2_LAMBDA, random_log2_lambda
 
 LOW, HIGH = SERVED_LOG2_LAMBDA
 

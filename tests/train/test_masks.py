@@ -10,8 +10,8 @@ from nccli.entropy.rate import NUM_ANCHORS, RATE_UNIT, lambda_to_rate
 from nccli.entropy.region import FULL, RateField, Region
 from nccli.entropy.steps import STEP_UNIT
 from nccli.networks.image_model import CONFIGS, ImageModel
-from nccli.train.loss import Rates, forward, training_loss
-from nccli.train.masks import COVERAGE, MAX_DROP, disc_drops, random_drops
+from nccli.train.image.loss import Rates, forward, training_loss
+from nccli.train.image.masks import COVERAGE, MAX_DROP, disc_drops, random_drops
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nccli.train.soap import Soap, cholesky_qr, orthonormal
+from nccli.train.optimise.soap import Soap, cholesky_qr, orthonormal
 
 STEPS, RATE = 400, 0.1
 

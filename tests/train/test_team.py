@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from nccli.train.loop import Trainer
-from nccli.train.plan import Plan
-from nccli.train.team import ALONE, Team, run_together
+from nccli.train.image.course import Plan
+from nccli.train.image.loop import Trainer
+from nccli.train.optimise.team import ALONE, Team, run_together
 from tests.support.training import batch_of
 
 PLAN = Plan(batch=2, crop=64, warmup=1, z_warmup=0)

@@ -26,14 +26,14 @@ from nccli.errors import UnsupportedError
 from nccli.media.metrics import psnr
 from nccli.networks.entry import Entry
 from nccli.networks.weights import ImageWeights
-from nccli.train.data import Batch, Kind, Sampler, Tiles
-from nccli.train.export import load_average, publish
-from nccli.train.loop import Trainer, part_of, read_checkpoint, train
-from nccli.train.loss import Rates, forward
-from nccli.train.plan import Plan, Progress
-from nccli.train.prune import pruned, used_channels
-from nccli.train.tie import QUIET, tie_scales
-from nccli.train.validate import VALIDATION
+from nccli.train.image.course import Plan, Progress
+from nccli.train.image.loop import Trainer, part_of, read_checkpoint, train
+from nccli.train.image.loss import Rates, forward
+from nccli.train.image.validate import VALIDATION
+from nccli.train.pictures.data import Batch, Kind, Sampler, Tiles
+from nccli.train.publish.export import load_average, publish
+from nccli.train.publish.prune import pruned, used_channels
+from nccli.train.publish.tie import QUIET, tie_scales
 from tests.support import Pixels, analysed, run_python, setting_of
 from tests.support.training import CPU
 

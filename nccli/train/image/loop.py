@@ -17,18 +17,18 @@ from torch import Tensor
 from nccli.entropy.grid import LATENT_STRIDE
 from nccli.networks.image_model import CONFIGS, ImageModel
 from nccli.networks.layers import Block, Depthwise
-from nccli.train.data import Batch, Sampler, Tiles
-from nccli.train.distortion import DISTORTIONS
-from nccli.train.graph import Replayed
-from nccli.train.grow import fits, grow, model_of
-from nccli.train.incoming import Incoming
-from nccli.train.klt import klt_start, linear_layers
-from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
-from nccli.train.masks import random_drops
-from nccli.train.plan import Plan, Progress
-from nccli.train.soap import Soap
-from nccli.train.team import ALONE, Team
-from nccli.train.validate import validate
+from nccli.train.image.course import Plan, Progress
+from nccli.train.image.distortion import DISTORTIONS
+from nccli.train.image.grow import fits, grow, model_of
+from nccli.train.image.klt import klt_start, linear_layers
+from nccli.train.image.loss import Rates, forward, random_log2_lambda, training_loss
+from nccli.train.image.masks import random_drops
+from nccli.train.image.validate import validate
+from nccli.train.optimise.graph import Replayed
+from nccli.train.optimise.soap import Soap
+from nccli.train.optimise.team import ALONE, Team
+from nccli.train.pictures.data import Batch, Sampler, Tiles
+from nccli.train.pictures.incoming import Incoming
 
 SEED_STRIDE = 2**32
 """Between the seeds of processes: more than any run has steps."""

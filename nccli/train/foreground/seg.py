@@ -19,8 +19,8 @@ from torch import Tensor
 
 from nccli.masks.segment import SegConfig, SegNetwork, foreground, network_mask, pack, read_network
 from nccli.networks.entry import Entry, ModelKind
-from nccli.train.pretrained import start_encoder
-from nccli.train.segdata import Frame, Pool, clip_frames, held_labels, load_pool, random_batch
+from nccli.train.foreground.pretrained import start_encoder
+from nccli.train.foreground.segdata import Frame, Pool, clip_frames, held_labels, load_pool, random_batch
 
 AVERAGE = 0.998
 """Decay of the averaged weights per step."""

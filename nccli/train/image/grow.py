@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nccli.entropy.rate import NUM_ANCHORS
 from nccli.networks.image_model import PATCH, ImageConfig, ImageModel
-from nccli.train.klt import detail_start
+from nccli.train.image.klt import detail_start
 
 SAMPLE_TILES = 100
 """Pictures that what a model loses is measured on."""

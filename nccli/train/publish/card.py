@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from nccli.networks.entry import Entry
-from nccli.train.evaluate import COMPARED, Measured
-from nccli.train.plan import plan_of
+from nccli.train.image.course import plan_of
+from nccli.train.publish.evaluate import COMPARED, Measured
 
 CARD = """# Model `{name}` (id {id})
 

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from nccli.train.data import TILE, Tiles, load_tiles
+from nccli.train.pictures.data import TILE, Tiles, load_tiles
 
 INTERVAL = 10.0
 """Seconds between looks."""

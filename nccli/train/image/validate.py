@@ -10,10 +10,10 @@ import torch
 
 from nccli.entropy.grid import LATENT_STRIDE
 from nccli.networks.image_model import ImageModel
-from nccli.train.data import Kind, Tiles, shrunk
-from nccli.train.distortion import Distortion
-from nccli.train.loss import Rates, forward
-from nccli.train.masks import disc_drops
+from nccli.train.image.distortion import Distortion
+from nccli.train.image.loss import Rates, forward
+from nccli.train.image.masks import disc_drops
+from nccli.train.pictures.data import Kind, Tiles, shrunk
 
 CROP = 256
 """Side of the centre of a tile that is coded."""

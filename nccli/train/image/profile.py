@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from nccli.train.data import TILE, Kind, Sampler, Tiles
-from nccli.train.loop import Trainer
-from nccli.train.loss import Rates, forward, random_log2_lambda, training_loss
-from nccli.train.plan import Plan
+from nccli.train.image.course import Plan
+from nccli.train.image.loop import Trainer
+from nccli.train.image.loss import Rates, forward, random_log2_lambda, training_loss
+from nccli.train.pictures.data import TILE, Kind, Sampler, Tiles
 
 PICTURES = 16
 """Tiles of noise to work on; what they show costs no time."""

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from nccli.masks.external import onnx_mask
-from nccli.train.segdata import BACKGROUNDS, SIDE
+from nccli.train.foreground.segdata import BACKGROUNDS, SIDE
 
 CHUNK = 25
 """Tiles per file: what an interruption loses at most."""

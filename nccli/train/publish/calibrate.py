@@ -35,8 +35,8 @@ from nccli.entropy.tables import MAX_REACH
 from nccli.media.picture import Pixels
 from nccli.networks.entropy_model import DetailModel
 from nccli.networks.weights import ImageWeights
-from nccli.train.distortion import Distortion
-from nccli.train.fitting import fitted_tables
+from nccli.train.image.distortion import Distortion
+from nccli.train.publish.fitting import fitted_tables
 
 REACH = MAX_REACH + 1
 """Larger magnitudes are counted as this one: no row reaches it, so they belong to the escapes."""

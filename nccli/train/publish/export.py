@@ -21,14 +21,14 @@ from nccli.networks.weights import (
     table_tensors,
     to_integer,
 )
-from nccli.train.calibrate import calibrate
-from nccli.train.distortion import DISTORTIONS
-from nccli.train.fitting import density_tables, prior_tables
-from nccli.train.grow import model_of
-from nccli.train.loop import part_of, read_checkpoint
-from nccli.train.plan import plan_of
-from nccli.train.prune import pruned
-from nccli.train.tie import tie_scales
+from nccli.train.image.course import plan_of
+from nccli.train.image.distortion import DISTORTIONS
+from nccli.train.image.grow import model_of
+from nccli.train.image.loop import part_of, read_checkpoint
+from nccli.train.publish.calibrate import calibrate
+from nccli.train.publish.fitting import density_tables, prior_tables
+from nccli.train.publish.prune import pruned
+from nccli.train.publish.tie import tie_scales
 
 SIGNAL_LAYERS = ("overlap", "patch", "down", "up")
 """Layers whose weights stay in float32: the whole signal passes through them."""

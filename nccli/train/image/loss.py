@@ -16,8 +16,8 @@ from nccli.entropy.steps import LOWEST_LOG2_RATIO
 from nccli.networks.anchors import anchor_weights
 from nccli.networks.image_model import ImageModel, first_pass_mask
 from nccli.networks.prior import bits, lower_bound
-from nccli.train.distortion import Distortion, squared_error
-from nccli.train.proxies import noisy, straight_through
+from nccli.train.image.distortion import Distortion, squared_error
+from nccli.train.image.proxies import noisy, straight_through
 
 RATIO_MIN = 2.0**LOWEST_LOG2_RATIO
 """Smallest scale relative to the step; symbols there are not coded at all."""

@@ -1,0 +1,1 @@
+"""How weights are changed: the optimiser, recorded steps, processes that share the work."""

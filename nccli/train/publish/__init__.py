@@ -1,0 +1,1 @@
+"""A checkpoint into a model of the catalogue, and its figures."""
