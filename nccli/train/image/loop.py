@@ -170,12 +170,13 @@ class Trainer:
     def begin_from(self, path: Path, tiles: Tiles) -> None:
         """Begin a new schedule from a checkpoint's weights.
 
-        Where the model is larger, it grows out of the averaged ones (`grow`).
+        Where the model is larger, it grows out of the averaged ones (`grow`). A checkpoint may lack the raw
+        weights.
         """
         tensors, _ = read_checkpoint(path)
         raw, average = (part_of(tensors, part) for part in ("model.", "average."))
         if fits(average, self.average):
-            self.model.load_state_dict(raw)
+            self.model.load_state_dict(raw or average)
         else:
             average = average or raw
             grow(
