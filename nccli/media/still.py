@@ -17,7 +17,7 @@ from nccli.bounds import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE
 from nccli.errors import MediaError
 from nccli.media.around import jpeg, tiff
 from nccli.media.around.metadata import Carried, carried, stored_in, tiff_exif, turn_upright
-from nccli.media.around.unwrap import Stored, unwrap
+from nccli.media.around.unwrap import Unwrapped, unwrap
 from nccli.media.formats import READ_FORMATS
 from nccli.media.picture import Metadata, Picture, Pixels, drop_opaque, eight_bit
 from nccli.media.samples import avif, deep
@@ -133,7 +133,7 @@ def read_picture(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -
         raise MediaError(f"{error} (TIFF of {file.properties()})") from error
 
 
-def _decoded(stored: Stored, name: str, max_pixels: int) -> Picture:
+def _decoded(stored: Unwrapped, name: str, max_pixels: int) -> Picture:
     """A picture that Pillow opens."""
     with _opened(stored.picture, name) as image:
         check_size(image.width, image.height, name, max_pixels)
@@ -148,7 +148,7 @@ def _decoded(stored: Stored, name: str, max_pixels: int) -> Picture:
         return _assemble(samples, carried(kept, stored.orientation(image)), stored.remarks)
 
 
-def _decoded_without_end(stored: Stored, name: str, max_pixels: int) -> Picture:
+def _decoded_without_end(stored: Unwrapped, name: str, max_pixels: int) -> Picture:
     """A JPEG that lacks its end marker and nothing else.
 
     Raises:

@@ -98,7 +98,7 @@ class ZooConfig:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ZooParts:
     """Of what layers a network consists.
 
     Attributes:
@@ -112,14 +112,14 @@ class Parts:
     merge: Layers
 
 
-def parts(config: ZooConfig) -> Parts:
+def parts(config: ZooConfig) -> ZooParts:
     """The layers of an architecture of these sizes."""
     m, family, leak = config.M, config.family, Leak(SLOPE)
     if not family.autoregressive:
-        return Parts(_hyper_synthesis(config), None, ())
+        return ZooParts(_hyper_synthesis(config), None, ())
     wide, narrow = m * 10 // 3, m * 8 // 3
     merge = (Conv(m * 12 // 3, wide), leak, Conv(wide, narrow), leak, Conv(narrow, m * 6 // 3))
-    return Parts(_hyper_synthesis(config), Conv(len(NEIGHBOURS) * m, 2 * m), merge)
+    return ZooParts(_hyper_synthesis(config), Conv(len(NEIGHBOURS) * m, 2 * m), merge)
 
 
 def _hyper_synthesis(config: ZooConfig) -> Layers:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nccli.bench.results.curves import METRICS
-from nccli.bench.results.summary import Entry, Summary
+from nccli.bench.results.summary import Results, Summary
 from nccli.bench.results.table import BD_TITLES
 
 SIZE = (8.0, 5.0)
@@ -79,11 +79,11 @@ def _times(axes: Any, summary: Summary) -> None:
     axes.grid(alpha=0.3)
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: Results) -> str:
     return f"{entry.title} (published)" if entry.published else entry.title
 
 
-def _style(entry: Entry, place: int) -> dict[str, Any]:
+def _style(entry: Results, place: int) -> dict[str, Any]:
     wide = entry.codec.startswith("ncc") and not entry.published
     return {
         "color": f"C{place % 10}",

@@ -26,7 +26,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Results:
     """One codec's results.
 
     Attributes:
@@ -106,7 +106,7 @@ class Summary:
     threads: int
     workers: int
     machine: Machine
-    entries: tuple[Entry, ...]
+    entries: tuple[Results, ...]
     agreement: tuple[Agreement, ...]
     missing: tuple[Missing, ...]
     failures: int
@@ -165,10 +165,10 @@ def _entry(
     anchor_rows: list[Row],
     measured: Measurements,
     method: str,
-) -> Entry:
+) -> Results:
     curve = curve_of(rows)
     again = list(measured.timings)
-    return Entry(
+    return Results(
         codec=codec.name,
         title=codec.title,
         published=False,
@@ -219,8 +219,8 @@ def _times(rows: list[Row], name: str) -> dict[tuple[str, str], float]:
     return {key: sum(values) / len(values) for key, values in found.items()}
 
 
-def _published_entry(item: Published, anchor: Curve, method: str) -> Entry:
-    return Entry(
+def _published_entry(item: Published, anchor: Curve, method: str) -> Results:
+    return Results(
         codec=item.name,
         title=item.name,
         published=True,
@@ -237,7 +237,7 @@ def _published_entry(item: Published, anchor: Curve, method: str) -> Entry:
 
 
 def _agreements(
-    entries: Sequence[Entry], published: Sequence[Published], anchor: str, method: str
+    entries: Sequence[Results], published: Sequence[Published], anchor: str, method: str
 ) -> list[Agreement]:
     """Measured curves beside published ones that name them."""
     curves = {entry.codec: entry.curve for entry in entries}

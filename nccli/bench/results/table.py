@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nccli.bench.results.summary import Entry, Summary
+from nccli.bench.results.summary import Results, Summary
 
 BD_TITLES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM", "lpips": "LPIPS", "psnr_roi": "PSNR in ROI"}
 
@@ -47,11 +47,11 @@ def _metrics(summary: Summary) -> list[str]:
     return [metric for metric in BD_TITLES if any(metric in entry.bd for entry in summary.entries)]
 
 
-def _rank(entry: Entry) -> float:
+def _rank(entry: Results) -> float:
     return entry.bd["psnr"].percent if "psnr" in entry.bd else float("inf")
 
 
-def _percent(entry: Entry, metric: str, anchor: str) -> str:
+def _percent(entry: Results, metric: str, anchor: str) -> str:
     if entry.codec == anchor:
         return "0"
     found = entry.bd.get(metric)

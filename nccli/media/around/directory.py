@@ -31,7 +31,7 @@ BIG: dict[bytes, Order] = {b"II+\0": "little", b"MM\0+": "big"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class Tag:
     """One tag.
 
     Attributes:
@@ -61,13 +61,13 @@ class Directory:
         following: where the next directory begins, 0 for none.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Tag, ...]
     children: dict[int, Directory] = field(default_factory=dict)
     start: int = 0
     end: int = 0
     following: int = 0
 
-    def find(self, tag: int) -> Entry | None:
+    def find(self, tag: int) -> Tag | None:
         """The entry of a tag."""
         return next((entry for entry in self.entries if entry.tag == tag), None)
 
@@ -108,7 +108,7 @@ class Directories:
         """A directory without children."""
         return self._directory(start, -1, [len(self.data)])
 
-    def numbers(self, entry: Entry | None) -> tuple[int, ...]:
+    def numbers(self, entry: Tag | None) -> tuple[int, ...]:
         """The unsigned values of an entry."""
         if entry is None or entry.type not in (1, 3, 4, 16):
             return ()
@@ -143,7 +143,7 @@ class Directories:
             return None
         return Directory(tuple(entries), children, start, end, self.number(end - word, word))
 
-    def _entry(self, at: int, budget: list[int]) -> Entry | None:
+    def _entry(self, at: int, budget: list[int]) -> Tag | None:
         """None for an entry of an unknown type or beyond the end."""
         tag, kind = self.number(at, 2), self.number(at + 2, 2)
         word = 8 if self.big else 4
@@ -154,7 +154,7 @@ class Directories:
         if not size or place + size > len(self.data):
             return None
         budget[0] -= size
-        return Entry(tag, kind, count, self.data[place : place + size], place) if budget[0] >= 0 else None
+        return Tag(tag, kind, count, self.data[place : place + size], place) if budget[0] >= 0 else None
 
 
 def _type_bytes(kind: int) -> int:
@@ -170,7 +170,7 @@ def reordered(directory: Directory, old: Order, new: Order) -> Directory:
     return replace(directory, entries=entries, children=children)
 
 
-def _swapped(entry: Entry) -> bytes:
+def _swapped(entry: Tag) -> bytes:
     size = _type_bytes(entry.type) // (2 if entry.type in PAIRS else 1)
     return b"".join(entry.value[at : at + size][::-1] for at in range(0, len(entry.value), size))
 
@@ -178,7 +178,7 @@ def _swapped(entry: Entry) -> bytes:
 def write_directory(directory: Directory, order: Order, at: int) -> bytes:
     """A directory, its values and its children, for a block in which it begins at byte `at` (even)."""
     entries = [entry for entry in directory.entries if entry.type in TYPE_BYTES]
-    entries += [Entry(tag, LONG, 1, bytes(4)) for tag in directory.children]
+    entries += [Tag(tag, LONG, 1, bytes(4)) for tag in directory.children]
     entries.sort(key=lambda entry: entry.tag)
     head = bytearray(len(entries).to_bytes(2, order))
     tail = bytearray()

@@ -57,7 +57,7 @@ class PngFile:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class PngChunk:
     """One chunk: `raw` is all of it, `whole` whether it is there to its end, `sound` its checksum."""
 
     name: bytes
@@ -74,7 +74,7 @@ def take_apart(data: bytes, name: str) -> PngFile:
         MediaError: a chunk of the picture has a wrong checksum, or there is no header.
     """
     head, key, remarks = [SIGNATURE], b"", list[str]()
-    body, carried = list[bytes](), list[Chunk]()
+    body, carried = list[bytes](), list[PngChunk]()
     for chunk in _chunks(data):
         shown = chunk.name.decode("latin1")
         needed = chunk.name in PICTURE or chunk.name == b"tRNS"
@@ -103,7 +103,7 @@ def take_apart(data: bytes, name: str) -> PngFile:
     return PngFile(b"".join((*head, *body)), values, metadata, tuple(remarks))
 
 
-def _chunks(data: bytes) -> Iterator[Chunk]:
+def _chunks(data: bytes) -> Iterator[PngChunk]:
     """All chunks up to IEND, the last perhaps cut short."""
     offset, name = len(SIGNATURE), b""
     while offset < len(data) and name != b"IEND":
@@ -112,7 +112,7 @@ def _chunks(data: bytes) -> Iterator[Chunk]:
         body = memoryview(data)[offset + 4 : end - 4]
         sound = zlib.crc32(body) == int.from_bytes(data[end - 4 : end], "big")
         payload = b"" if name == b"IDAT" else bytes(body[4:])
-        yield Chunk(name, payload, data[offset:end], end <= len(data), sound)
+        yield PngChunk(name, payload, data[offset:end], end <= len(data), sound)
         offset = end
 
 
@@ -133,7 +133,7 @@ class Found:
         self._colour: dict[bytes, bytes] = {}
         self._remarks = remarks
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: PngChunk) -> None:
         """Take what a chunk holds; what cannot be read is a remark."""
         try:
             if chunk.name == b"iCCP":
@@ -176,7 +176,7 @@ class Found:
                 self.xmp = self.xmp or profile.removeprefix(XMP_PREFIX)
 
 
-def _text(chunk: Chunk) -> tuple[bytes, bytes]:
+def _text(chunk: PngChunk) -> tuple[bytes, bytes]:
     """Keyword and text of a text chunk; other keywords than those of metadata are not decompressed."""
     keyword, _, rest = chunk.payload.partition(b"\0")
     if keyword != XMP_KEYWORD and not keyword.lower().startswith(RAW_PROFILE.lower()):

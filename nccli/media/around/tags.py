@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from nccli.media.around.directory import Directories, Directory, Entry, Order, write_directory
+from nccli.media.around.directory import Directories, Directory, Order, Tag, write_directory
 from nccli.media.around.exif import tiff_tags
 from nccli.media.picture import Metadata, Picture
 
@@ -50,7 +50,7 @@ def _add_tags(file: io.BytesIO, metadata: Metadata) -> None:
     said = tiff_tags(metadata.exif, ORDER)
     entries = said.entries
     if metadata.xmp:
-        entries += (Entry(XMP_TAG, BYTES, len(metadata.xmp), metadata.xmp),)
+        entries += (Tag(XMP_TAG, BYTES, len(metadata.xmp), metadata.xmp),)
     if not entries and not said.children:
         return
     own = Directories(file.getvalue(), ORDER).first()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nccli.errors import MediaError
-from nccli.media.around.directory import LONG, Directories, Directory, Entry, Order, write_directory
+from nccli.media.around.directory import LONG, Directories, Directory, Order, Tag, write_directory
 from nccli.media.around.exif import ORIENTATION, block_of, descriptive
 from nccli.media.picture import Metadata
 
@@ -163,10 +163,10 @@ def bare(file: TiffFile) -> bytes:
     return signature + len(data).to_bytes(4, order) + data[8:] + directory
 
 
-def _classic(entry: Entry, order: Order) -> Entry:
+def _classic(entry: Tag, order: Order) -> Tag:
     """Numbers of 64 bits with 32."""
     if entry.type != LONG_8:
         return entry
     values = (entry.value[at : at + 8] for at in range(0, len(entry.value), 8))
     short = b"".join(value[:4] if order == "little" else value[4:] for value in values)
-    return Entry(entry.tag, LONG, entry.count, short)
+    return Tag(entry.tag, LONG, entry.count, short)

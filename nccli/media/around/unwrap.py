@@ -18,7 +18,7 @@ AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True)
-class Stored:
+class Unwrapped:
     """What a file holds.
 
     Attributes:
@@ -54,7 +54,7 @@ class Stored:
         return exif_orientation(stated.removeprefix(EXIF_PREFIX)) or 1
 
 
-def unwrap(data: bytes, name: str) -> Stored:
+def unwrap(data: bytes, name: str) -> Unwrapped:
     """Take a file apart.
 
     Raises:
@@ -62,19 +62,19 @@ def unwrap(data: bytes, name: str) -> Stored:
     """
     if data.startswith(png.SIGNATURE):
         found = png.take_apart(data, name)
-        return Stored(found.picture, found.metadata, found.remarks, found.transparent)
+        return Unwrapped(found.picture, found.metadata, found.remarks, found.transparent)
     if data.startswith(jpeg.START):
         parts = jpeg.take_apart(data)
-        return Stored(parts.picture, parts.metadata, parts.remarks)
+        return Unwrapped(parts.picture, parts.metadata, parts.remarks)
     if data[4:8] == b"ftyp" and data[8:12] in AVIF_BRANDS:
         picture, exif = boxes.take_exif(data)
         points = boxes.code_points(data)
         if points is None and not boxes.has_profile(data):
             points = avif.code_points(data)
         stated = Metadata(exif=exif, colour=Colour(points) if points else None)
-        return Stored(picture, remarks=boxes.brightness_remarks(data), avif=stated)
+        return Unwrapped(picture, remarks=boxes.brightness_remarks(data), avif=stated)
     file = tiff.opened(data, name)
     if file is None:
-        return Stored(data)
+        return Unwrapped(data)
     picture = b"" if file.plain else tiff.bare(file)
-    return Stored(picture, tiff.metadata_of(file), tiff=file)
+    return Unwrapped(picture, tiff.metadata_of(file), tiff=file)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from nccli.errors import MediaError
 from nccli.media.around import tiff
-from nccli.media.around.directory import LONG, Directory, Entry, write_directory
+from nccli.media.around.directory import LONG, Directory, Tag, write_directory
 from nccli.media.around.tiff import PLANES, TiffFile
 
 TILE_PLACES, STRIP_PLACES = (tiff.TILE_OFFSETS, tiff.TILE_COUNTS), (tiff.OFFSETS, tiff.COUNTS)
@@ -40,7 +40,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Cut:
     """How a picture is cut up: size of a piece in pixels, pieces across and down, channels in each."""
 
     height: int
@@ -51,7 +51,7 @@ class Layout:
     tiled: bool
 
 
-def _layout(file: TiffFile) -> Layout:
+def _layout(file: TiffFile) -> Cut:
     tiled = bool(file.number(tiff.TILE_WIDTH))
     width = file.number(tiff.TILE_WIDTH) if tiled else file.width
     height = (
@@ -62,7 +62,7 @@ def _layout(file: TiffFile) -> Layout:
     if not 0 < width * height <= max(PIECE_PIXELS, 4 * file.width * file.height):
         raise MediaError(f"cannot decode {file.name}: TIFF in pieces of {width}x{height}")
     channels = 1 if file.number(tiff.PLANAR, 1) == PLANES else file.channels
-    return Layout(height, width, -(-file.width // width), -(-file.height // height), channels, tiled)
+    return Cut(height, width, -(-file.width // width), -(-file.height // height), channels, tiled)
 
 
 def unpack(file: TiffFile, wanted: int) -> Iterator[Piece]:
@@ -119,7 +119,7 @@ def _by_libtiff(packed: bytes, compression: int, height: int, row_bytes: int) ->
     """Through Pillow's library, as a gray TIFF of one strip whose samples are the bytes."""
     values = {256: row_bytes, 257: height, 258: 8, 259: compression, 262: 1, 273: 8, 277: 1, 278: height}
     values[279] = len(packed)
-    entries = tuple(Entry(tag, LONG, 1, value.to_bytes(4, "little")) for tag, value in values.items())
+    entries = tuple(Tag(tag, LONG, 1, value.to_bytes(4, "little")) for tag, value in values.items())
     start = 8 + len(packed) + len(packed) % 2
     body = packed + bytes(len(packed) % 2) + write_directory(Directory(entries), "little", start)
     with Image.open(io.BytesIO(b"II*\0" + start.to_bytes(4, "little") + body), formats=["TIFF"]) as image:

@@ -60,7 +60,9 @@ class View(Protocol):
     def first_pass(self, height: int, width: int) -> NDArray[np.bool_]:
         """(h, w) the positions that are coded first."""
 
-    def code(self, passes: Passes, features: Tensor, guess: tuple[Tensor, Tensor], code: CodePass) -> Coded:
+    def code(
+        self, passes: Passes, features: Tensor, guess: tuple[Tensor, Tensor], code: CodePass
+    ) -> SoftCoding:
         """Code all latents softly.
 
         Args:
@@ -72,7 +74,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
-class Coded:
+class SoftCoding:
     """What a soft coding comes to: bits, and the latents of each pass, (c, n)."""
 
     bits: Tensor
@@ -88,7 +90,9 @@ class TwoPasses:
     def first_pass(self, height: int, width: int) -> NDArray[np.bool_]:
         return checkerboard(height, width)
 
-    def code(self, passes: Passes, features: Tensor, guess: tuple[Tensor, Tensor], code: CodePass) -> Coded:
+    def code(
+        self, passes: Passes, features: Tensor, guess: tuple[Tensor, Tensor], code: CodePass
+    ) -> SoftCoding:
         network = self.network
         inputs = [features[None, :, None, p] for p in passes.places]
         bits_first, first = code(0, network.first(inputs[0], passes.rates[0]))
@@ -97,7 +101,7 @@ class TwoPasses:
         context = context.index_copy(1, passes.places[0], reduced).view(1, -1, *passes.shape)
         around = neighbours(context).flatten(2)[:, :, None, passes.places[1]]
         bits_second, second = code(1, network.second(inputs[1], passes.rates[1], around))
-        return Coded(bits_first + bits_second, (first, second))
+        return SoftCoding(bits_first + bits_second, (first, second))
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ class AtOnce:
     def first_pass(self, height: int, width: int) -> NDArray[np.bool_]:
         return np.ones((height, width), np.bool_)
 
-    def code(self, passes: Passes, features: Tensor, guess: tuple[Tensor, Tensor], code: CodePass) -> Coded:
+    def code(
+        self, passes: Passes, features: Tensor, guess: tuple[Tensor, Tensor], code: CodePass
+    ) -> SoftCoding:
         planes = features.view(1, -1, *passes.shape)
         context = passes.joined(*guess)
         if self.network.context is not None:
@@ -118,7 +124,7 @@ class AtOnce:
                 output = self.network.dense(planes, context).flatten(2)[:, :, None]
             context = passes.joined(code(0, output)[1], guess[1])
         bits, first = code(0, self.network.dense(planes, context).flatten(2)[:, :, None])
-        return Coded(bits, (first, guess[1]))
+        return SoftCoding(bits, (first, guess[1]))
 
 
 def float_view(weights: EntropyModel, device: torch.device) -> View:
