@@ -10,6 +10,9 @@ MAX_PIXELS = 2**28
 DEFAULT_MAX_PIXELS = 2**27
 """Larger pictures are refused unless the user raises the limit: 134 megapixels."""
 
+MAX_DETAIL_POSITIONS = 2**16
+"""Latent positions of the largest picture that may have details, 17 megapixels: bounds the memory for them."""
+
 STEP_Y_LIMIT = 1024
 """Largest magnitude of step_y: 16 octaves."""
 

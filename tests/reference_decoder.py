@@ -322,7 +322,7 @@ def decode_details(
     """Section 3.4: symbols of the details, (K, h, w)."""
     cursor = Cursor(payload)
     units, folded = cursor.take(1)[0], cursor.varint()
-    require(1 <= units <= 48 and folded <= 2048, "details")
+    require(y_hat[0].size <= 2**16 and 1 <= units <= 48 and folded <= 2048, "details")
     expected = int.from_bytes(cursor.take(2), "little")
     coder, tables = RangeDecoder(payload[cursor.place :]), Tables.of(tensors, "y_tables")
     known = activate(layer(tensors, "detail_reduce.0", np.clip(y_hat, -CLAMP, CLAMP)))

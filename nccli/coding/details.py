@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nccli.bounds import MAX_DETAIL_POSITIONS
 from nccli.coding.schedule import Features, step_sizes, table_rows
 from nccli.container.detail_section import CHANNEL_UNIT, DetailFields, pack_details, unpack_details
 from nccli.entropy.coder import IntArray, SymbolDecoder, SymbolEncoder, symbol_bits
@@ -143,6 +144,11 @@ def read_details(
     Raises:
         FormatError: the payload is not what an encoder with these weights would write.
     """
+    if grid.height * grid.width > MAX_DETAIL_POSITIONS:
+        found = f"{grid.height} x {grid.width} latents"
+        raise FormatError(
+            "details of so large a picture", found=found, expected=f"at most {MAX_DETAIL_POSITIONS}"
+        )
     fields = unpack_details(payload, _model(weights).channels)
     features = Features(weights, grid, z_symbols, setting.step_z, context)
     coder, checksum = SymbolDecoder(fields.stream), 0
@@ -177,11 +183,12 @@ def code_details(
     context: Context | None = None,
 ) -> Details | None:
     """The details of a coded picture that are worth their bits; None if none are."""
-    if weights.details is None:
+    if weights.details is None or grid.height * grid.width > MAX_DETAIL_POSITIONS:
         return None
     model, offset = weights.details, 0
     steps = detail_steps(weights, grid, setting, offset)
-    scaled = missed() / steps
+    scaled = missed()
+    scaled /= steps
     symbols = np.clip(_rounded(scaled), -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int16)
     if not symbols.any():
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from nccli.bounds import MAX_DETAIL_POSITIONS
 from nccli.errors import UsageError
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -16,6 +17,9 @@ PIXEL_BYTES = {"encode": 22, "decode": 12, "refine": 48}
 
 DEEP_PIXEL_BYTES = {"encode": 42, "decode": 24, "refine": 68}
 """The same for 16 bits per sample."""
+
+DETAIL_BYTES = {"encode": 44, "decode": 6, "refine": 44}
+"""Bytes per pixel of pictures that may have details, in addition."""
 
 BAND_BYTES = 14_000
 """Bytes per 16 pixels of a row: one band of 64 latent rows is coded at a time."""
@@ -46,5 +50,7 @@ def check_memory(operation: str, height: int, width: int, depth: int, limit: int
 def estimate(operation: str, height: int, width: int, depth: int) -> int:
     """Peak memory in bytes of `encode` or `decode`."""
     per_pixel = (PIXEL_BYTES if depth == 8 else DEEP_PIXEL_BYTES)[operation]
+    if -(-height // 16) * -(-width // 16) <= MAX_DETAIL_POSITIONS:
+        per_pixel += DETAIL_BYTES[operation]
     rows = min(-(-height // 16), 64)
     return BASE_MEMORY + per_pixel * height * width + BAND_BYTES * rows * -(-width // 16)
