@@ -64,7 +64,7 @@ def test_a_condition_reaches_both_sides(weights: ImageWeights, small: Pixels) ->
     with pytest.raises(ValueError, match="context"):
         code_picture(weights, small, encoding, bare, condition=condition)
     with pytest.raises(ValueError, match="context"):
-        decode_coded(weights, coded.shape, coded.stream.setting, coded.stream.payload, condition)
+        decode_coded(weights, coded.shape, coded.stream.setting, coded.stream.payload, condition=condition)
     with pytest.raises(ValueError, match="context"):
         replace(coded, condition=condition).bits()
 
